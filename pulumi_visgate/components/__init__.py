@@ -1,0 +1,1 @@
+"""Layer 3: components that compose the resources."""

@@ -1,0 +1,1 @@
+"""The stateless ASGI gateway."""

@@ -1,0 +1,1 @@
+"""The laptop's cloud: Runpod emulator, S3, CDN route, service host."""

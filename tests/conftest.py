@@ -1,0 +1,1 @@
+"""Shared by every tier; fixtures of one tier live beside its tests."""

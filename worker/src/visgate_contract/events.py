@@ -1,0 +1,128 @@
+"""Events of a job, in the shape that webhooks and event streams deliver.
+
+Envelope and headers follow Standard Webhooks 1.0.0: `{"type", "timestamp", "data"}` and `webhook-id`, which is the same
+for every delivery of an event, so that a receiver can drop repeats and sort by `sequence`.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from visgate_contract.errors import ErrorCode
+from visgate_contract.tasks import Task
+
+
+class Status(StrEnum):
+    """Where a job stands."""
+
+    PROVISIONING = "provisioning"
+    STARTED = "started"
+    PROGRESS = "progress"
+    READY = "ready"
+    FAILED = "failed"
+
+    @property
+    def is_terminal(self) -> bool:
+        """No event follows this one."""
+        return self in {Status.READY, Status.FAILED}
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Progress(_Wire):
+    """How far generation is."""
+
+    step: int = Field(ge=0)
+    steps: int = Field(ge=1)
+
+
+class Artifact(_Wire):
+    """One delivered file."""
+
+    url: str
+    content_type: str
+    width: int
+    height: int
+    size_bytes: int
+    sha256: str
+    seed: int
+
+
+class LoadReport(_Wire):
+    """Where the model came from and what that took."""
+
+    source: Literal["volume", "s3", "hub", "memory"]
+    size_bytes: int
+    seconds: float
+
+
+class Timings(_Wire):
+    """Seconds of each phase, as far as it happened.
+
+    Args:
+        ttft_s: Time to the first picture or frame after the job was taken.
+    """
+
+    load_s: float = 0.0
+    generate_s: float = 0.0
+    encode_s: float = 0.0
+    upload_s: float = 0.0
+    ttft_s: float | None = None
+
+
+class EventError(_Wire):
+    """Why a job failed, fit for showing to the caller."""
+
+    code: ErrorCode
+    detail: str
+    hint: str = ""
+
+
+class EventData(_Wire):
+    """What an event says.
+
+    Args:
+        task_id: The gateway's id of the request.
+        job_id: The id for `GET /v1/jobs/{id}`; absent until Runpod has queued the job.
+        sequence: Order of the event within its job; the gateway's `provisioning` is 0.
+    """
+
+    task_id: str
+    job_id: str | None = None
+    sequence: int = Field(ge=0)
+    status: Status
+    model_id: str
+    task: Task
+    endpoint_id: str | None = None
+    worker_id: str | None = None
+    progress: Progress | None = None
+    load: LoadReport | None = None
+    artifacts: tuple[Artifact, ...] = ()
+    timings: Timings | None = None
+    error: EventError | None = None
+
+
+class Event(_Wire):
+    """One event as it is delivered."""
+
+    type: str
+    timestamp: datetime
+    data: EventData
+
+    @classmethod
+    def of(cls, data: EventData, *, timestamp: datetime) -> "Event":
+        """Wrap data; the type is `job.` and the status."""
+        return cls(type=f"job.{data.status}", timestamp=timestamp, data=data)
+
+    @property
+    def id(self) -> str:
+        """`webhook-id`: equal for every delivery of the same event."""
+        return f"msg_{self.data.task_id.removeprefix('task_')}_{self.data.sequence:05d}"
+
+    def body(self) -> bytes:
+        """Serialise once; signature and delivery use these exact bytes."""
+        return self.model_dump_json(exclude_none=True).encode()

@@ -1,0 +1,103 @@
+"""Webhook signatures and job ids, all derived: nothing has to be stored to check them.
+
+The platform has one signing key. Each user's webhook secret is derived from it and the `user_hash`, so the gateway can
+tell a caller their secret at any time, and the worker, which has only that user's secret, can sign for that user alone.
+"""
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from visgate_contract.errors import ContractError, ErrorCode
+
+WEBHOOK_SECRET_PREFIX = "whsec_"  # noqa: S105, a prefix, not a secret
+MIN_SIGNING_KEY_BYTES = 24
+_JOB_ID = re.compile(r"job_(?P<endpoint>[A-Za-z0-9]+)_(?P<job>[A-Za-z0-9-]+)_(?P<mac>[0-9a-f]{24})")
+_CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def new_task_id(now: datetime) -> str:
+    """Return a new id that sorts by time: `task_` and a ULID in lower case.
+
+    Args:
+        now: Time zone aware.
+    """
+    value = (int(now.astimezone(UTC).timestamp() * 1000) << 80) | secrets.randbits(80)
+    return "task_" + "".join(_CROCKFORD[(value >> shift) & 31] for shift in range(125, -1, -5))
+
+
+def derive_webhook_secret(signing_key: str, user_hash: str) -> str:
+    """Return a user's webhook secret, `whsec_` and 32 bytes in base64 (Standard Webhooks 1.0.0).
+
+    Args:
+        signing_key: The platform's signing key, at least 24 characters.
+        user_hash: SHA-256 of the user's Runpod API key.
+
+    Raises:
+        ContractError: The signing key is too short to be one.
+    """
+    if len(signing_key) < MIN_SIGNING_KEY_BYTES:
+        detail = f"signing_key has {len(signing_key)} characters; at least {MIN_SIGNING_KEY_BYTES} are needed."
+        raise ContractError(detail, hint="Make one with `openssl rand -base64 32`.")
+    mac = hmac.new(signing_key.encode(), f"webhook:{user_hash}".encode(), hashlib.sha256).digest()
+    return WEBHOOK_SECRET_PREFIX + base64.b64encode(mac).decode()
+
+
+def webhook_headers(secret: str, message_id: str, body: bytes, *, timestamp: datetime) -> dict[str, str]:
+    """Return the headers of a delivery, signed as Standard Webhooks 1.0.0 says: HMAC-SHA256 over `id.timestamp.body`.
+
+    Args:
+        secret: `whsec_` and base64.
+        message_id: Value of `webhook-id`.
+        body: The exact bytes that are sent.
+        timestamp: Time of this attempt, time zone aware.
+    """
+    seconds = str(int(timestamp.timestamp()))
+    key = base64.b64decode(secret.removeprefix(WEBHOOK_SECRET_PREFIX))
+    mac = hmac.new(key, f"{message_id}.{seconds}.".encode() + body, hashlib.sha256).digest()
+    return {
+        "content-type": "application/json",
+        "webhook-id": message_id,
+        "webhook-timestamp": seconds,
+        "webhook-signature": "v1," + base64.b64encode(mac).decode(),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class JobRef:
+    """Where a job lives at Runpod.
+
+    Args:
+        endpoint_id: Runpod endpoint.
+        runpod_job_id: What Runpod's `/run` answered.
+    """
+
+    endpoint_id: str
+    runpod_job_id: str
+
+    def job_id(self, webhook_secret: str) -> str:
+        """Return the public job id: both ids and a MAC under the user's secret, so that only that user can use it."""
+        return f"job_{self.endpoint_id}_{self.runpod_job_id}_{self._mac(webhook_secret)}"
+
+    @classmethod
+    def parse(cls, job_id: str, webhook_secret: str) -> "JobRef":
+        """Take a job id apart.
+
+        Raises:
+            ContractError: It is not a job id, or another user's (`not_found`: which of both is not told).
+        """
+        match = _JOB_ID.fullmatch(job_id)
+        if match is not None:
+            ref = cls(match["endpoint"], match["job"])
+            if hmac.compare_digest(ref._mac(webhook_secret), match["mac"]):
+                return ref
+        detail = "There is no such job for this Runpod API key."
+        raise ContractError(detail, hint="Use the job_id that POST /v1/jobs returned.", code=ErrorCode.NOT_FOUND)
+
+    def _mac(self, secret: str) -> str:
+        message = f"job:{self.endpoint_id}:{self.runpod_job_id}".encode()
+        return hmac.new(secret.encode(), message, hashlib.sha256).hexdigest()[:24]
