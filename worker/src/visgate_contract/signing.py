@@ -16,7 +16,7 @@ from visgate_contract.errors import ContractError, ErrorCode
 
 WEBHOOK_SECRET_PREFIX = "whsec_"  # noqa: S105, a prefix, not a secret
 MIN_SIGNING_KEY_BYTES = 24
-_JOB_ID = re.compile(r"job_(?P<endpoint>[A-Za-z0-9]+)_(?P<job>[A-Za-z0-9-]+)_(?P<mac>[0-9a-f]{24})")
+_JOB_ID = re.compile(r"job_(?P<endpoint>[A-Za-z0-9_]+)_(?P<job>[A-Za-z0-9-]+)_(?P<mac>[0-9a-f]{24})")
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
