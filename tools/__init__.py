@@ -1,0 +1,1 @@
+"""Scripts of the development set-up; nothing here is installed."""
