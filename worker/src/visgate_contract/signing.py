@@ -16,8 +16,13 @@ from visgate_contract.errors import ContractError, ErrorCode
 
 WEBHOOK_SECRET_PREFIX = "whsec_"  # noqa: S105, a prefix, not a secret
 MIN_SIGNING_KEY_BYTES = 24
-_JOB_ID = re.compile(r"job_(?P<endpoint>[A-Za-z0-9_]+)_(?P<job>[A-Za-z0-9-]+)_(?P<mac>[0-9a-f]{24})")
+_JOB_ID = re.compile(
+    r"job_(?P<endpoint>[A-Za-z0-9_]+)_(?P<job>[A-Za-z0-9-]+)(?:\.(?P<task>[0-9a-z]{26}))?_(?P<mac>[0-9a-f]{24})"
+)
+_TASK_PREFIX = "task_"
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+_ULID_LENGTH = 26
+_ULID_TIME_LENGTH = 10
 
 
 def new_task_id(now: datetime) -> str:
@@ -27,7 +32,23 @@ def new_task_id(now: datetime) -> str:
         now: Time zone aware.
     """
     value = (int(now.astimezone(UTC).timestamp() * 1000) << 80) | secrets.randbits(80)
-    return "task_" + "".join(_CROCKFORD[(value >> shift) & 31] for shift in range(125, -1, -5))
+    return _TASK_PREFIX + "".join(_CROCKFORD[(value >> shift) & 31] for shift in range(125, -1, -5))
+
+
+def task_time(task_id: str) -> datetime:
+    """Return when a task id was made, to the millisecond, in UTC.
+
+    Raises:
+        ContractError: It is not what `new_task_id` returns.
+    """
+    ulid = task_id.removeprefix(_TASK_PREFIX)
+    if len(ulid) != _ULID_LENGTH or not set(ulid) <= set(_CROCKFORD):
+        detail = "task_id must be `task_` and a ULID in lower case."
+        raise ContractError(detail)
+    milliseconds = 0
+    for character in ulid[:_ULID_TIME_LENGTH]:
+        milliseconds = milliseconds * 32 + _CROCKFORD.index(character)
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def derive_webhook_secret(signing_key: str, user_hash: str) -> str:
@@ -74,14 +95,17 @@ class JobRef:
     Args:
         endpoint_id: Runpod endpoint.
         runpod_job_id: What Runpod's `/run` answered.
+        task_id: The gateway's id of the request, so that a job can be described before its worker has spoken.
     """
 
     endpoint_id: str
     runpod_job_id: str
+    task_id: str | None = None
 
     def job_id(self, webhook_secret: str) -> str:
-        """Return the public job id: both ids and a MAC under the user's secret, so that only that user can use it."""
-        return f"job_{self.endpoint_id}_{self.runpod_job_id}_{self._mac(webhook_secret)}"
+        """Return the public job id: the ids and a MAC under the user's secret, so that only that user can use it."""
+        task = f".{self.task_id.removeprefix(_TASK_PREFIX)}" if self.task_id else ""
+        return f"job_{self.endpoint_id}_{self.runpod_job_id}{task}_{self._mac(webhook_secret)}"
 
     @classmethod
     def parse(cls, job_id: str, webhook_secret: str) -> "JobRef":
@@ -92,12 +116,14 @@ class JobRef:
         """
         match = _JOB_ID.fullmatch(job_id)
         if match is not None:
-            ref = cls(match["endpoint"], match["job"])
+            task = match["task"]
+            ref = cls(match["endpoint"], match["job"], _TASK_PREFIX + task if task else None)
             if hmac.compare_digest(ref._mac(webhook_secret), match["mac"]):
                 return ref
         detail = "There is no such job for this Runpod API key."
         raise ContractError(detail, hint="Use the job_id that POST /v1/jobs returned.", code=ErrorCode.NOT_FOUND)
 
     def _mac(self, secret: str) -> str:
-        message = f"job:{self.endpoint_id}:{self.runpod_job_id}".encode()
+        task = f":{self.task_id}" if self.task_id else ""
+        message = f"job:{self.endpoint_id}:{self.runpod_job_id}{task}".encode()
         return hmac.new(secret.encode(), message, hashlib.sha256).hexdigest()[:24]
