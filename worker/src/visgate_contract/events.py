@@ -64,14 +64,26 @@ class Timings(_Wire):
     """Seconds of each phase, as far as it happened.
 
     Args:
+        interpreter_s: Start of the worker's process to its first line; only in the first job of a worker.
+        sdk_import_s: Import of the Runpod SDK; only in the first job of a worker.
+        framework_import_s: Import of torch and diffusers; only in the first job of a worker.
+        load_s: The model from storage to the device; 0 when it was in memory.
+        generate_s: Denoising and decoding, of all pictures.
+        encode_s: Pictures to files.
+        upload_s: Files to object storage.
         ttft_s: Time to the first picture or frame after the job was taken.
+        total_s: From the moment the job was taken until its result was complete.
     """
 
+    interpreter_s: float | None = None
+    sdk_import_s: float | None = None
+    framework_import_s: float | None = None
     load_s: float = 0.0
     generate_s: float = 0.0
     encode_s: float = 0.0
     upload_s: float = 0.0
     ttft_s: float | None = None
+    total_s: float | None = None
 
 
 class EventError(_Wire):

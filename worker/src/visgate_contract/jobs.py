@@ -2,12 +2,23 @@
 
 A job input holds no secret: uploads are presigned for one object each, and webhooks are signed with a key that the
 worker has in its environment.
+
+What Runpod's status body holds: while the job runs, `output` is a `JobProgress`. A finished job has a `JobResult` as
+`output`. Runpod calls a job FAILED when the worker's answer has a top-level `error`, a string, which the SDK takes out
+of the handler's dictionary; so a failed `JobResult` travels as `output` without its `error`, beside an `error` that is
+itself the JSON of a short `JobResult` (error, timings, terminal event) and suffices alone. `JobResult.from_runpod` and
+`JobProgress.from_runpod` read all of these, and what Runpod itself or a dying worker left.
 """
 
-from pydantic import BaseModel, ConfigDict, Field
+import json
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from visgate_contract.errors import ErrorCode
 from visgate_contract.events import Artifact, Event, LoadReport, Timings
+from visgate_contract.redaction import Redactor
 from visgate_contract.tasks import TaskInput
 
 WEBHOOK_SECRET_ENV = "VISGATE_WEBHOOK_SECRET"  # noqa: S105, the name of a variable, not a secret
@@ -58,6 +69,17 @@ class JobProgress(_Wire):
 
     events: tuple[Event, ...]
 
+    @classmethod
+    def from_runpod(cls, body: Mapping[str, Any]) -> Self:
+        """Return the events that a status body of Runpod (`GET /v2/{endpoint}/status/{job}`) holds, finished or not."""
+        for found in (body.get("output"), _as_json(body.get("error"))):
+            if isinstance(found, Mapping) and "events" in found:
+                try:
+                    return cls.model_validate_json(json.dumps({"events": found["events"]}))
+                except (ValidationError, TypeError):
+                    continue
+        return cls(events=())
+
 
 class JobError(_Wire):
     """Why a job failed."""
@@ -68,7 +90,16 @@ class JobError(_Wire):
 
 
 class JobResult(_Wire):
-    """What the worker returns as the job's `output`."""
+    """What the worker returns as the job's `output`.
+
+    Args:
+        task_id: As in the input; empty when a worker died before it could say.
+        artifacts: Delivered files, in order.
+        timings: Seconds of each phase.
+        load: Where the model came from.
+        error: Why the job failed; None for a job that did not.
+        events: Every event of the job, oldest first, bounded.
+    """
 
     task_id: str
     artifacts: tuple[Artifact, ...] = ()
@@ -76,3 +107,79 @@ class JobResult(_Wire):
     load: LoadReport | None = None
     error: JobError | None = None
     events: tuple[Event, ...] = ()
+
+    def to_runpod(self) -> dict[str, Any]:
+        """Return the dictionary that a handler gives to the Runpod SDK; the module's text says what becomes of it."""
+        output: dict[str, Any] = self.model_dump(mode="json", exclude={"error"}, exclude_none=True)
+        if self.error is not None:
+            terminal = tuple(event for event in self.events if event.data.status.is_terminal)
+            short = JobResult(task_id=self.task_id, timings=self.timings, error=self.error, events=terminal)
+            output["error"] = short.model_dump_json(exclude_none=True)
+        return output
+
+    @classmethod
+    def from_runpod(cls, body: Mapping[str, Any]) -> Self | None:
+        """Return the result in a status body of Runpod, or None while the job is queued or running.
+
+        Args:
+            body: What `GET /v2/{endpoint}/status/{job}` or a completion call holds: `status`, `output`, `error`.
+        """
+        status = body.get("status")
+        if status not in _FINAL_STATES:
+            return None
+        output = cls._parse(body.get("output"))
+        short = cls._parse(_as_json(body.get("error")))
+        if short is not None and output is not None:
+            return output.model_copy(update={"error": short.error})
+        if short is not None:
+            return short
+        if status == "COMPLETED" and output is not None:
+            return output
+        error = _FINAL_STATES[status] or _foreign_error(body.get("error"))
+        events = JobProgress.from_runpod(body).events
+        task_id = events[0].data.task_id if events else ""
+        return cls(task_id=task_id, error=error, events=events)
+
+    @classmethod
+    def _parse(cls, found: object) -> Self | None:
+        if not isinstance(found, Mapping):
+            return None
+        try:
+            return cls.model_validate_json(json.dumps(found))
+        except (ValidationError, TypeError, ValueError):
+            return None
+
+
+MAX_DETAIL_CHARACTERS = 500
+
+_FINAL_STATES: Mapping[object, JobError | None] = {
+    "COMPLETED": None,
+    "FAILED": None,
+    "CANCELLED": JobError(code=ErrorCode.CANCELLED, detail="The job was cancelled."),
+    "TIMED_OUT": JobError(
+        code=ErrorCode.DEADLINE_EXCEEDED,
+        detail="Runpod ended the job at its time limit.",
+        hint="Ask for fewer steps or a smaller picture, or raise the execution timeout.",
+    ),
+}
+
+
+def _as_json(text: object) -> object:
+    if not isinstance(text, str):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _foreign_error(error: object) -> JobError:
+    """Put an error that is not this product's into its form: masked, bounded, without a traceback."""
+    found = _as_json(error)
+    text = found.get("error_message") if isinstance(found, Mapping) else error
+    said = Redactor().text(text)[:MAX_DETAIL_CHARACTERS] if isinstance(text, str) and text else "It gave no reason."
+    return JobError(
+        code=ErrorCode.WORKER_FATAL,
+        detail=f"The worker ended without a result. {said}",
+        hint="The worker's log says more: GET /v1/endpoints/{id}/logs.",
+    )
