@@ -1,1 +1,1 @@
-"""Wire models of Runpod API v2."""
+"""Wire models of Runpod API v2 and its job API, one module for each noun of the API."""
