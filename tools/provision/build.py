@@ -98,9 +98,11 @@ def _run_go(go: Path, arguments: Sequence[str], module: str, work: Path, say: Ca
             process.wait()
             raise
     if status != 0:
-        for line in log.read_text("utf-8", "replace").splitlines()[-_TAIL_LINES:]:
-            say(f"  go: {line}")
-        message = f"go {arguments[0]} failed for {module}"
+        lines = log.read_text("utf-8", "replace").split("\n")
+        said = [line for line in lines if line.strip() and not line.startswith("go: downloading ")]
+        for line in said[-_TAIL_LINES:]:
+            say(f"  {line}")
+        message = f"go {arguments[0]} failed for {module}" + (f": {said[-1].strip()}" if said else "")
         raise ProvisionError(message)
     return output.read_text("utf-8")
 

@@ -5,15 +5,15 @@ import hashlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
 
 from tools.provision import build, on_path, store
 from tools.provision.errors import ProvisionError, UnusableCacheError
-from tools.provision.host import TOOLS_DIR, platform_key
-from tools.provision.pins import DEFAULT_TOOLS, TOOLS, Archive, Tool
+from tools.provision.host import TOOLS_DIR, find_program, platform_key
+from tools.provision.pins import DEFAULT_TOOLS, GO_VERSION, TOOLS, Archive, Tool
 
 WAYS = ("path", "download", "build")
 EXIT_MISSING = 2
@@ -108,11 +108,15 @@ def _locate_one(key: str, extra: Sequence[Path], *, install: bool) -> list[Path]
             continue
         say(f"{tool.label} {tool.version} is ready")
         return [entry]
-    message = (
-        f"{tool.label} is missing ({'; '.join(reasons)}): install {tool.remedy}, or Go 1.26 or newer so that it can be "
-        f"built here, then run `python3 tools/toolchain.py ensure {key}` again"
-    )
+    message = f"{tool.label} is missing ({'; '.join(reasons)}): {_remedy(tool, key, makers)}"
     raise ProvisionError(message)
+
+
+def _remedy(tool: Tool, key: str, makers: Iterable[str]) -> str:
+    choices = f"install {tool.remedy}"
+    if "build" in makers:
+        choices += f", or see to what Go ({GO_VERSION}) reports" if find_program("go") else f", or Go {GO_VERSION} to build it here"
+    return f"{choices}, then run `python3 tools/toolchain.py ensure {key}` again"
 
 
 def _allowed_ways() -> tuple[str, ...]:

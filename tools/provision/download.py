@@ -74,7 +74,7 @@ def _require_reachable(url: str) -> None:
             socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S).close()
             outcome.append("")
         except OSError as error:
-            outcome.append(str(error))
+            outcome.append(error.strerror or str(error))
 
     attempt = threading.Thread(target=connect, daemon=True)
     attempt.start()

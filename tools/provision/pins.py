@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 Version = tuple[int, int, int]
 
+GO_VERSION = "1.26 or newer"
+
 
 @dataclass(frozen=True)
 class Archive:

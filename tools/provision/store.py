@@ -68,8 +68,7 @@ def publish(name: str, make: Callable[[Path], None], say: Callable[[str], None])
     with _lock(entry, say):
         if is_complete(entry):
             return entry
-        for leftover in entry.parent.glob(f"{name}.partial-*"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        _remove_leftovers(entry)
         with _writing(entry.parent):
             partial = Path(tempfile.mkdtemp(prefix=f"{name}.partial-", dir=entry.parent))
         try:
@@ -81,8 +80,14 @@ def publish(name: str, make: Callable[[Path], None], say: Callable[[str], None])
                 entry.rename(partial / "damaged")
             content.rename(entry)
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            _remove_leftovers(entry)
     return entry
+
+
+def _remove_leftovers(entry: Path) -> None:
+    """Removes this run's working folder, and what killed runs left; only the holder of the lock may."""
+    for leftover in entry.parent.glob(f"{entry.name}.partial-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 @contextlib.contextmanager
