@@ -237,7 +237,7 @@ def _await_ready(home: Home, state: CloudState, parts: list[str]) -> None:
 
 def _failed(home: Home, state: CloudState, part: str, why: str) -> LocalCloudError:
     log = home.log_file(part)
-    end = Redactor(state.secrets()).text(tail(log))
+    end = Redactor(state.secrets()).text("\n".join(tail(log)))
     return LocalCloudError(f"Part {part} of the local cloud {why}. The end of its log:\n{end}", hint=f"See {log}.")
 
 

@@ -9,7 +9,7 @@ _BLOCK_BYTES = 64 * 1024
 _POLL_S = 0.3
 
 
-def tail(file: Path, *, lines: int = 20) -> str:
+def tail(file: Path, *, lines: int = 20) -> list[str]:
     """Return the last lines of a log file; nothing if there is none.
 
     Args:
@@ -22,17 +22,20 @@ def tail(file: Path, *, lines: int = 20) -> str:
             log.seek(max(0, size - _BLOCK_BYTES))
             text = log.read().decode(errors="replace")
     except FileNotFoundError:
-        return ""
-    return "\n".join(text.splitlines()[-lines:])
+        return []
+    return text.splitlines()[-lines:] if lines else []
 
 
 def follow(files: dict[str, Path]) -> Iterator[tuple[str, str]]:
-    """Yield lines as they are written, with the name of their log, until the caller stops.
+    """Yield the lines written from now on, with the name of their log, until the caller stops.
 
     Args:
         files: Log file by name; one that does not exist yet is waited for.
     """
-    offsets = {name: file.stat().st_size if file.exists() else 0 for name, file in files.items()}
+    return _follow(files, {name: file.stat().st_size if file.exists() else 0 for name, file in files.items()})
+
+
+def _follow(files: dict[str, Path], offsets: dict[str, int]) -> Iterator[tuple[str, str]]:
     while True:
         quiet = True
         for name, file in files.items():

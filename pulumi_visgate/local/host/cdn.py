@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 
 _SIGNED_FOR_S = 60
 _PASSED_ON = ("range", "if-range", "if-none-match", "if-modified-since")
-_PASSED_BACK = ("content-type", "content-length", "content-range", "etag", "last-modified", "accept-ranges")
+_PASSED_BACK = (
+    "content-type",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "etag",
+    "last-modified",
+    "accept-ranges",
+)
 _ANSWERS = frozenset({200, 206, 304, 416})
 _HEADERS = {
     # An artifact's key is never written twice, so that a copy never goes stale.
@@ -82,6 +90,7 @@ class Cdn:
         operation = "head_object" if request.method == "HEAD" else "get_object"
         url = self._s3.generate_presigned_url(operation, Params={"Bucket": bucket, "Key": key}, ExpiresIn=_SIGNED_FOR_S)
         headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
+        headers["accept-encoding"] = "identity"
         try:
             upstream = await self._http.send(
                 self._http.build_request(request.method, url, headers=headers), stream=True

@@ -220,7 +220,7 @@ class Services:
         if reason is None:
             return record
         await asyncio.to_thread(process.stop)
-        masked = Redactor(spec.plain_env().values()).text(tail(log_file))
+        masked = Redactor(spec.plain_env().values()).text("\n".join(tail(log_file)))
         detail = f"Service {name} ({spec.module}) {reason}. The end of its log:\n{masked}"
         raise ServiceFailedError(detail, hint=f"The whole log is {log_file}.")
 
