@@ -1,1 +1,42 @@
 """Layer 1: the typed client of Runpod API v2 and its job API; knows httpx and pydantic, never Pulumi."""
+
+from pulumi_visgate.runpod._policy import RetryPolicy
+from pulumi_visgate.runpod.client import API_URL, JOBS_URL, AsyncRunpodClient, RunpodClient
+from pulumi_visgate.runpod.errors import (
+    BadRequest,
+    Conflict,
+    DeadlineExceeded,
+    Forbidden,
+    InvalidArgument,
+    NotFound,
+    RateLimited,
+    RunpodApiError,
+    RunpodError,
+    RunpodUnreachable,
+    ServerFault,
+    Unauthorized,
+    UnexpectedAnswer,
+    Unprocessable,
+)
+
+__all__ = [
+    "API_URL",
+    "JOBS_URL",
+    "AsyncRunpodClient",
+    "BadRequest",
+    "Conflict",
+    "DeadlineExceeded",
+    "Forbidden",
+    "InvalidArgument",
+    "NotFound",
+    "RateLimited",
+    "RetryPolicy",
+    "RunpodApiError",
+    "RunpodClient",
+    "RunpodError",
+    "RunpodUnreachable",
+    "ServerFault",
+    "Unauthorized",
+    "UnexpectedAnswer",
+    "Unprocessable",
+]

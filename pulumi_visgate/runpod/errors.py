@@ -12,7 +12,8 @@ RunpodError                  anything below
 │   └── ServerFault          5xx
 ├── RunpodUnreachable        no answer: not connected, or the connection broke
 ├── DeadlineExceeded         no answer in time
-└── UnexpectedAnswer         an answer that is not what the API promises
+├── UnexpectedAnswer         an answer that is not what the API promises
+└── InvalidArgument          a key or an id that cannot be sent
 """
 
 # ruff: noqa: N818  # named after the HTTP status they stand for; the tree above shows that they are errors
@@ -35,6 +36,7 @@ class RunpodApiError(RunpodError):
         detail: What Runpod says, with the operation it was said to.
         errors: Validation failures, one a line.
         request_id: Runpod's id of the request, for its support.
+        retry_after_s: Seconds until another request can succeed, when Runpod says so.
         hint: What to do about it.
     """
 
@@ -48,6 +50,7 @@ class RunpodApiError(RunpodError):
         *,
         errors: tuple[str, ...] = (),
         request_id: str = "",
+        retry_after_s: float | None = None,
         hint: str = "",
     ) -> None:
         super().__init__(detail, hint=hint or self.default_hint)
@@ -55,6 +58,7 @@ class RunpodApiError(RunpodError):
         self.title = title
         self.errors = errors
         self.request_id = request_id
+        self.retry_after_s = retry_after_s
 
     def __str__(self) -> str:
         said = "; ".join((f"{self.title} ({self.status}): {self.detail}", *self.errors))
@@ -95,27 +99,9 @@ class Unprocessable(RunpodApiError):
 
 
 class RateLimited(RunpodApiError):
-    """429: over the quota of the account.
-
-    Args:
-        retry_after_s: Seconds until another request can succeed, when Runpod says so.
-    """
+    """429: over the quota of the account; also raised unsent when the wait would not fit into the deadline."""
 
     code = ErrorCode.RATE_LIMITED
-
-    def __init__(
-        self,
-        status: int,
-        title: str,
-        detail: str,
-        *,
-        errors: tuple[str, ...] = (),
-        request_id: str = "",
-        hint: str = "",
-        retry_after_s: float | None = None,
-    ) -> None:
-        super().__init__(status, title, detail, errors=errors, request_id=request_id, hint=hint)
-        self.retry_after_s = retry_after_s
 
 
 class ServerFault(RunpodApiError):
@@ -158,3 +144,9 @@ class UnexpectedAnswer(RunpodError):
     """An answer that does not fit the API's own description; holds field names, never values."""
 
     code = ErrorCode.RUNPOD_UNREACHABLE
+
+
+class InvalidArgument(RunpodError):
+    """A key, an address or an id that cannot be sent; the value is not repeated."""
+
+    code = ErrorCode.INVALID_REQUEST
