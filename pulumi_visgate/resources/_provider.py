@@ -1,0 +1,213 @@
+"""Between Pulumi's dynamic provider host and `_crud`: settings, unknowns, check failures, errors, secret outputs.
+
+Three facts about that host shape this module. It pickles the provider object into the state, so providers have no
+attributes before `configure` and claim the module `pulumi_visgate.providers`, whose names never change. It strips
+secretness, so secret outputs are named for the engine. It prints the traceback of any exception, and the engine prints
+the value of the property that a check failure names, so both are kept free of secrets here.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any, ClassVar, NoReturn, ParamSpec, TypeVar, cast
+
+import pulumi
+from pulumi.dynamic import (
+    CheckFailure,
+    CheckResult,
+    ConfigureRequest,
+    CreateResult,
+    DiffResult,
+    ReadResult,
+    Resource,
+    ResourceProvider,
+    UpdateResult,
+)
+from pulumi.output import Unknown
+
+from pulumi_visgate.resources._crud import Crud
+from pulumi_visgate.resources._session import Session, session_for
+from pulumi_visgate.resources._settings import Settings
+from pulumi_visgate.resources._values import UNKNOWN
+from pulumi_visgate.resources.errors import ConfigError, ResourceError
+from visgate_contract.errors import VisgateError
+from visgate_contract.redaction import Redactor
+
+PROVIDERS_MODULE = "pulumi_visgate.providers"
+_PROVIDER_KEY = "__provider"
+_HOST_MODULE = "pulumi.dynamic.__main__"
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Provider(ResourceProvider):
+    """Base of the dynamic providers; a subclass names its `crud`."""
+
+    serialize_as_secret_always = False  # the pickle is a class name
+    crud: ClassVar[type[Crud]]
+
+    _session: Session | None = None
+    _config_error: ConfigError | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.__module__ = PROVIDERS_MODULE
+
+    def configure(self, req: ConfigureRequest) -> None:
+        """Read the settings; what is wrong with them is told by `check`, which can name it."""
+        _quiet_tracebacks()
+        try:
+            self._session = session_for(Settings.read(req.config.get, os.environ))
+        except ConfigError as error:
+            self._config_error = error
+
+    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        """Validate inputs and fill in defaults."""
+
+        def checked() -> CheckResult:
+            crud = self._crud()
+            values, problems = crud.check(_from_pulumi(_olds), _from_pulumi(news))
+            shown = self._redactor().text
+            failures = []
+            for problem in problems:
+                # The engine prints the value of a named property, so only harmless ones are named as such.
+                harmless = problem.property in news and problem.property not in crud.secret
+                reason = problem.reason if harmless else f"{problem.property}: {problem.reason}"
+                failures.append(CheckFailure(problem.property if harmless else "", shown(reason)))
+            return CheckResult(_to_pulumi(values), failures)
+
+        try:
+            return checked()
+        except VisgateError as error:
+            return CheckResult(_plain(news), [CheckFailure("", self._redactor().text(str(error)))])
+        except Exception as error:  # noqa: BLE001, the border to the host
+            self._fail("Checking", error)
+
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        """Tell update from replacement."""
+        change = self._guard("Comparing", lambda: self._crud().diff(_from_pulumi(_olds), _from_pulumi(_news)))
+        return DiffResult(
+            changes=bool(change.changed), replaces=list(change.replaces), delete_before_replace=change.delete_first
+        )
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        """Create, or find what an interrupted run made."""
+        id_, outs = self._guard("Creating", lambda: self._crud().create(_from_pulumi(props)))
+        return CreateResult(id_, _to_pulumi(outs))
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        """Read what is there; gone is id None with empty outputs."""
+        found = self._guard("Reading", lambda: self._crud().read(id_, _from_pulumi(props)))
+        if found is None:
+            return ReadResult(None, {})
+        return ReadResult(id_, _to_pulumi(found.outs), _to_pulumi(found.inputs))
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        """Change what differs."""
+        outs = self._guard("Updating", lambda: self._crud().update(_id, _from_pulumi(_olds), _from_pulumi(_news)))
+        return UpdateResult(_to_pulumi(outs))
+
+    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        """Delete; gone is done."""
+        self._guard("Deleting", lambda: self._crud().delete(_id, _from_pulumi(_props)))
+
+    def _crud(self) -> Crud:
+        if self._session is None:
+            raise self._config_error or ConfigError("The provider is not configured.")
+        return self.crud(self._session)
+
+    def _redactor(self) -> Redactor:
+        return self._session.redactor if self._session else Redactor()
+
+    def _guard(self, doing: str, operation: Callable[[], T]) -> T:
+        try:
+            return operation()
+        except Exception as error:  # noqa: BLE001, the border to the host
+            self._fail(doing, error)
+
+    def _fail(self, doing: str, error: Exception) -> NoReturn:
+        if isinstance(error, VisgateError):
+            reason, hint = error.detail, error.hint
+        else:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            reason = f"{type(error).__name__} at {os.path.basename(frame.filename)}:{frame.lineno}."
+            hint = "This is a fault of pulumi-visgate: please report it."
+        text = self._redactor().text(f"{doing} {self.crud.kind} failed: {reason} {hint}".strip())
+        raise ProviderFailedError(text) from None
+
+
+class ProviderFailedError(ResourceError):
+    """What the host is given to print."""
+
+
+class VisgateResource(Resource, module="visgate", name="Resource"):
+    """Base of the resources of this library.
+
+    Args:
+        provider: Provider of the resource.
+        resource_name: Name in the program.
+        args: Inputs; None counts as left out.
+        opts: Options of the resource.
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        resource_name: str,
+        args: Mapping[str, Any],
+        opts: pulumi.ResourceOptions | None,
+    ) -> None:
+        crud = provider.crud
+        props: dict[str, Any] = {name: None for name in (*crud.model.model_fields, *crud.outputs)}
+        props |= {name: value for name, value in args.items() if value is not None}
+        props["owner"] = f"{pulumi.get_project()}/{pulumi.get_stack()}/{resource_name}"
+        for name in crud.secret:
+            if props.get(name) is not None:
+                props[name] = pulumi.Output.secret(props[name])
+        secret = sorted(crud.secret)
+        own = pulumi.ResourceOptions(additional_secret_outputs=secret) if secret else None
+        super().__init__(provider, resource_name, props, pulumi.ResourceOptions.merge(own, opts))
+
+
+def _from_pulumi(value: Any) -> Any:
+    """Replace Pulumi's unknowns, and drop what is the host's."""
+    if isinstance(value, Unknown):
+        return UNKNOWN
+    if isinstance(value, Mapping):
+        return {key: _from_pulumi(item) for key, item in value.items() if key != _PROVIDER_KEY}
+    if isinstance(value, list):
+        return [_from_pulumi(item) for item in value]
+    return value
+
+
+def _to_pulumi(value: Any) -> Any:
+    if value is UNKNOWN:
+        return Unknown()  # type: ignore[no-untyped-call]  # pulumi's own marker
+    if isinstance(value, Mapping):
+        return {key: _to_pulumi(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_to_pulumi(item) for item in value]
+    return value
+
+
+def _plain(news: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in news.items() if key != _PROVIDER_KEY}
+
+
+class _HostTraceback(ModuleType):
+    """Stands for `traceback` in the host: our own errors are one line, all others stay as they are."""
+
+    @staticmethod
+    def format_exc() -> str:
+        error = sys.exception() if sys.version_info >= (3, 12) else sys.exc_info()[1]
+        return str(error) if isinstance(error, ProviderFailedError) else traceback.format_exc()
+
+
+def _quiet_tracebacks() -> None:
+    host = sys.modules.get("__main__")
+    spec = getattr(host, "__spec__", None)
+    if spec is not None and spec.name == _HOST_MODULE and getattr(host, "traceback", None) is traceback:
+        cast("Any", host).traceback = _HostTraceback("traceback")

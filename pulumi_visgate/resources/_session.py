@@ -1,0 +1,174 @@
+"""What the operations of one process share: clients, quota view, short-lived lists and the catalog; no Pulumi."""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from threading import Lock, RLock
+from time import monotonic
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+import httpx
+
+from pulumi_visgate.resources._s3 import s3_client, volume_settings
+from pulumi_visgate.resources._settings import Settings
+from pulumi_visgate.resources.errors import ConfigError
+from pulumi_visgate.runpod import RunpodClient
+from visgate_contract.names import user_hash
+from visgate_contract.redaction import Redactor
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+    from pulumi_visgate.runpod.models.catalog import DataCenter, GpuType
+    from pulumi_visgate.runpod.models.endpoint import Endpoint
+    from pulumi_visgate.runpod.models.template import Template
+    from pulumi_visgate.runpod.models.volume import NetworkVolume
+
+LIST_FRESH_S = 10.0
+HOST_TIMEOUT_S = 90.0  # the host itself waits up to 60 s for a service to become ready
+
+
+class Named(Protocol):
+    """Anything of Runpod's with an id and a name."""
+
+    @property
+    def id(self) -> str:
+        """Runpod's id."""
+
+    @property
+    def name(self) -> str:
+        """Name, not unique."""
+
+
+NamedT = TypeVar("NamedT", bound=Named)
+
+
+class Listing(Generic[NamedT]):
+    """One list of the account, asked for once for many resources; deletions of this process are seen at once.
+
+    Args:
+        fetch: Asks the API.
+        now: Monotonic clock, in seconds.
+    """
+
+    def __init__(self, fetch: Callable[[], Sequence[NamedT]], *, now: Callable[[], float] = monotonic) -> None:
+        self._fetch = fetch
+        self._now = now
+        self._lock = Lock()
+        self._items: Sequence[NamedT] | None = None
+        self._fetched_at = 0.0
+        self._deleted: set[str] = set()
+
+    def all(self, *, fresh: bool = False) -> list[NamedT]:
+        """Return everything, at most a few seconds old.
+
+        Args:
+            fresh: Ask now.
+        """
+        with self._lock:
+            if fresh or self._items is None or self._now() - self._fetched_at > LIST_FRESH_S:
+                self._items = self._fetch()
+                self._fetched_at = self._now()
+            return [item for item in self._items if item.id not in self._deleted]
+
+    def get(self, id_: str) -> NamedT | None:
+        """Return one by id, if the list has it."""
+        return next((item for item in self.all() if item.id == id_), None)
+
+    def named(self, name: str, *, fresh: bool = False) -> list[NamedT]:
+        """Return those of exactly this name."""
+        return [item for item in self.all(fresh=fresh) if item.name == name]
+
+    def changed(self, item: NamedT) -> None:
+        """Take note of an answer that is newer than the list."""
+        with self._lock:
+            if self._items is not None:
+                self._items = [item if known.id == item.id else known for known in self._items]
+
+    def deleted(self, id_: str) -> None:
+        """Take note that one is gone, even if the API still lists it for a while."""
+        with self._lock:
+            self._deleted.add(id_)
+
+
+class Session:
+    """Shared by every resource of one account in one process.
+
+    Args:
+        settings: Where to connect, and as whom.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.redactor = Redactor(settings.secrets())
+        self.adopted: set[str] = set()
+        self._lock = RLock()
+        self.endpoints: Listing[Endpoint] = Listing(self._list_endpoints)
+        self.templates: Listing[Template] = Listing(self._list_templates)
+        self.volumes: Listing[NetworkVolume] = Listing(self._list_volumes)
+
+    @cached_property
+    def user_hash(self) -> str:
+        """Identity of the account's key."""
+        return user_hash(self.settings.require_key())
+
+    @cached_property
+    def runpod(self) -> RunpodClient:
+        """Client of the account."""
+        with self._lock:
+            return RunpodClient(self.settings.require_key(), base_url=self.settings.runpod_api_url)
+
+    @cached_property
+    def host(self) -> httpx.Client:
+        """Client of the local cloud's service host."""
+        url, token = self.settings.host_url, self.settings.host_token
+        if url is None or token is None:
+            detail = "The local cloud's service host is not known."
+            raise ConfigError(detail, hint="Run `visgate local up` and `. .visgate/env`.")
+        headers = {"authorization": f"Bearer {token.get_secret_value()}"}
+        return httpx.Client(base_url=url, headers=headers, timeout=HOST_TIMEOUT_S, trust_env=False)
+
+    @cached_property
+    def gpu_types(self) -> "list[GpuType]":
+        """GPU types of the catalog."""
+        with self._lock:
+            return list(self.runpod.list_gpu_types())
+
+    @cached_property
+    def data_centers(self) -> "list[DataCenter]":
+        """Data centers of the catalog."""
+        with self._lock:
+            return list(self.runpod.list_data_centers())
+
+    @cached_property
+    def store(self) -> "S3Client":
+        """S3 client for buckets."""
+        with self._lock:
+            return s3_client(self.settings.store)
+
+    def volume_store(self, data_center: str | None) -> "S3Client":
+        """Return the S3 client that reaches the network volumes of a data center.
+
+        Args:
+            data_center: Runpod's id, such as `EU-RO-1`; may be None where one store serves all.
+        """
+        with self._lock:
+            return s3_client(volume_settings(self.settings.volume_store, data_center))
+
+    def _list_endpoints(self) -> "list[Endpoint]":
+        return self.runpod.list_endpoints()
+
+    def _list_templates(self) -> "list[Template]":
+        return self.runpod.list_templates()
+
+    def _list_volumes(self) -> "list[NetworkVolume]":
+        return self.runpod.list_network_volumes()
+
+
+_sessions: dict[Settings, Session] = {}
+_sessions_lock = Lock()
+
+
+def session_for(settings: Settings) -> Session:
+    """Return the session of these settings, the same one for every resource of the process."""
+    with _sessions_lock:
+        return _sessions.setdefault(settings, Session(settings))

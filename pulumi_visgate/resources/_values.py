@@ -1,0 +1,87 @@
+"""Property values as CRUD sees them: unknown ones, empty ones, order and names; imports nothing of Pulumi."""
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+Properties = Mapping[str, Any]
+
+NAME_SUFFIX_LENGTH = 8
+FINGERPRINT_LENGTH = 6
+_STEM_LENGTH = 40
+
+
+class _Unknown:
+    """Stands for a value that a preview does not know yet."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<unknown>"
+
+
+UNKNOWN: Final = _Unknown()
+
+
+def has_unknown(value: object) -> bool:
+    """Tell whether a value is unknown or has an unknown part."""
+    if isinstance(value, Mapping):
+        return any(map(has_unknown, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(has_unknown, value))
+    return value is UNKNOWN
+
+
+def without_empty(values: Properties) -> dict[str, Any]:
+    """Leave out what says nothing: None and empty text, list or mapping, which the API does not tell apart."""
+    return {name: value for name, value in values.items() if value is UNKNOWN or value not in (None, "", [], {})}
+
+
+def same(old: object, new: object, *, ordered: bool = True) -> bool:
+    """Compare two known or unknown values; unknown is never the same.
+
+    Args:
+        old: One value; None stands for any empty value.
+        new: The other.
+        ordered: Whether the order of a list matters.
+    """
+    if has_unknown(old) or has_unknown(new):
+        return False
+    old, new = (None if value in ("", [], {}) else value for value in (old, new))
+    if not ordered and isinstance(old, list) and isinstance(new, list):
+        return len(old) == len(new) and all(item in new for item in old)
+    return bool(old == new)
+
+
+def keep_order(observed: Any, remembered: Any) -> Any:
+    """Return a list in the remembered order when only the order differs, because the API may answer in any."""
+    if isinstance(observed, list) and isinstance(remembered, list) and same(observed, remembered, ordered=False):
+        return remembered
+    return observed
+
+
+def derived_name(owner: str, fixed: Iterable[object]) -> str:
+    """Return the name that a resource gets when none is given: readable, and the same at every run.
+
+    Args:
+        owner: `project/stack/name of the resource in the program`.
+        fixed: Values that need a new resource when they change, so that the replacement gets another name.
+    """
+    stem = "".join(char if char.isalnum() and char.isascii() else "-" for char in owner.rsplit("/", 1)[-1].lower())
+    text = "\n".join([owner, *(repr(value) for value in fixed)])
+    suffix = hashlib.sha256(text.encode()).hexdigest()[:NAME_SUFFIX_LENGTH]
+    return f"{stem.strip('-')[:_STEM_LENGTH].rstrip('-') or 'visgate'}-{suffix}"
+
+
+def fingerprints(env: Mapping[str, str], key: bytes) -> dict[str, str]:
+    """Return a short keyed digest of each value, so that a preview shows which variable changes but not its value.
+
+    Args:
+        env: Environment variables.
+        key: Secret; without it a digest tells nothing about its value.
+    """
+    return {
+        name: hmac.new(key, f"env:{name}={value}".encode(), hashlib.sha256).hexdigest()[:FINGERPRINT_LENGTH]
+        for name, value in sorted(env.items())
+    }

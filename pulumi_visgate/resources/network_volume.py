@@ -1,0 +1,180 @@
+"""NetworkVolume: storage of one data center that outlives workers (`/v2/network-volumes`)."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any, ClassVar, Required, TypedDict, Unpack
+
+import pulumi
+from pydantic import Field
+
+from pulumi_visgate.resources._adopt import find_or_create
+from pulumi_visgate.resources._crud import Crud, Found, Inputs, Problem
+from pulumi_visgate.resources._provider import Provider, VisgateResource
+from pulumi_visgate.resources._values import UNKNOWN, Properties, has_unknown
+from pulumi_visgate.resources.errors import InUse
+from pulumi_visgate.runpod.errors import NotFound
+from pulumi_visgate.runpod.models import volume as wire
+from pulumi_visgate.runpod.models.volume import (
+    CreateNetworkVolume,
+    UpdateNetworkVolume,
+    VolumeType,
+)
+
+
+class NetworkVolumeInputs(Inputs):
+    """Inputs of a network volume.
+
+    Args:
+        size_gb: Size in GB, 10 to 4096; can only grow in place.
+        data_center: Runpod data center, such as `EU-RO-1`; fixed.
+        tier: Storage tier; the data center's own default when left out; fixed.
+    """
+
+    size_gb: int = Field(ge=10, le=4096)
+    data_center: str = Field(min_length=1)
+    tier: VolumeType | None = None
+
+
+class NetworkVolumeCrud(Crud):
+    """Rules and calls of network volumes."""
+
+    kind = "NetworkVolume"
+    model = NetworkVolumeInputs
+    fixed = ("data_center", "tier")
+    unmanaged = frozenset({"tier"})
+
+    def remote_rules(self, values: Properties) -> Iterable[Problem]:
+        """Check data center and tier against the catalog (`listDataCenters`)."""
+        wanted, tier = values.get("data_center"), values.get("tier")
+        if has_unknown(wanted):
+            return
+        centers = {center.id: center for center in self.session.data_centers}
+        center = centers.get(str(wanted))
+        if center is None:
+            with_storage = sorted(key for key, found in centers.items() if found.network_volume_types)
+            yield Problem(
+                "data_center", f"is not a Runpod data center with storage; choose of {', '.join(with_storage)}."
+            )
+        elif not center.network_volume_types:
+            yield Problem("data_center", f"{wanted} has no network volumes.")
+        elif tier and tier is not UNKNOWN and tier not in map(str, center.network_volume_types):
+            offered = ", ".join(map(str, center.network_volume_types))
+            yield Problem("tier", f"is not offered in {wanted}; choose of {offered}.")
+
+    def replaced_by(self, changed: Iterable[str], olds: Properties, news: Properties) -> Iterable[str]:
+        """A volume cannot shrink, nor move."""
+        for name in changed:
+            if name in self.fixed or (name == "size_gb" and _shrinks(olds.get(name), news.get(name))):
+                yield name
+
+    def create(self, inputs: Properties) -> tuple[str, dict[str, Any]]:
+        """Call `createNetworkVolume`."""
+        request: dict[str, Any] = {
+            "name": inputs["name"],
+            "size": int(inputs["size_gb"]),
+            "data_center": inputs["data_center"],
+        }
+        if inputs.get("tier"):
+            request["type"] = inputs["tier"]
+        volume, there = find_or_create(
+            kind=self.kind,
+            name=inputs["name"],
+            ours=bool(inputs.get("adopt")) or inputs["name"] == self.own_name(inputs),
+            listing=self.session.volumes,
+            create=lambda: self.session.runpod.create_network_volume(CreateNetworkVolume(**request)),
+        )
+        if not there:
+            return volume.id, self._found(volume, inputs).outs
+        self.session.adopted.add(volume.id)
+        return volume.id, self.update(volume.id, self._found(volume, inputs).outs, inputs)
+
+    def read(self, id_: str, props: Properties) -> Found | None:
+        """Look into the shared list, then ask `getNetworkVolume`."""
+        volume = self.session.volumes.get(id_)
+        if volume is None:
+            try:
+                volume = self.session.runpod.get_network_volume(id_)
+            except NotFound:
+                return None
+        return self._found(volume, props)
+
+    def update(self, id_: str, olds: Properties, news: Properties) -> dict[str, Any]:
+        """Call `updateNetworkVolume` with what differs."""
+        changed = self.diff(olds, news).changed
+        request: dict[str, Any] = {}
+        if "name" in changed:
+            request["name"] = news["name"]
+        if "size_gb" in changed:
+            request["size"] = int(news["size_gb"])
+        if not request:
+            return dict(olds) | {name: news[name] for name in self.notes if name in news}
+        volume = self.session.runpod.update_network_volume(id_, UpdateNetworkVolume(**request))
+        self.session.volumes.changed(volume)
+        return self._found(volume, news).outs
+
+    def delete(self, id_: str, props: Properties) -> None:
+        """Call `deleteNetworkVolume`, unless an endpoint uses it: the API would let it go with all data.
+
+        Raises:
+            InUse: An endpoint has the volume.
+        """
+        if id_ in self.session.adopted:
+            return  # the "replacement" is the very same volume
+        users = [item.name for item in self.session.endpoints.all(fresh=True) if id_ in item.network_volumes]
+        if users:
+            detail = f"Network volume {props.get('name', id_)} ({id_}) is used by endpoint {', '.join(users)}."
+            raise InUse(detail, hint="Take it out of network_volume_ids there first, or delete the endpoint.")
+        with suppress(NotFound):
+            self.session.runpod.delete_network_volume(id_)
+        self.session.volumes.deleted(id_)
+
+    def _found(self, volume: wire.NetworkVolume, props: Properties) -> Found:
+        observed = {
+            "name": volume.name,
+            "size_gb": volume.size,
+            "data_center": volume.data_center,
+            "tier": str(volume.type) if props.get("tier") else None,
+        }
+        return self.found(observed, {"effective_tier": str(volume.type)}, props)
+
+
+def _shrinks(old: object, new: object) -> bool:
+    return isinstance(old, int | float) and isinstance(new, int | float) and new < old
+
+
+class NetworkVolumeProvider(Provider):
+    """Dynamic provider of `NetworkVolume`."""
+
+    crud: ClassVar = NetworkVolumeCrud
+
+
+class NetworkVolumeArgs(TypedDict, total=False):
+    """Arguments of `NetworkVolume`."""
+
+    size_gb: Required[pulumi.Input[int]]
+    """Size in GB, 10 to 4096. It can grow in place; a smaller size makes a new, empty volume."""
+    data_center: Required[pulumi.Input[str]]
+    """Runpod data center, such as `EU-RO-1`. A change makes a new volume."""
+    tier: pulumi.Input[str]
+    """`STANDARD` or `HIGH_PERFORMANCE`; the data center's default when left out. A change makes a new volume."""
+    name: pulumi.Input[str]
+    """Name at Runpod; derived from project, stack and resource when left out."""
+    adopt: pulumi.Input[bool]
+    """Take over the one existing volume of this `name`."""
+
+
+class NetworkVolume(VisgateResource, module="visgate", name="NetworkVolume"):
+    """Storage of one data center that outlives workers; models lie on it.
+
+    Its `id` is also the bucket name at Runpod's S3-compatible API.
+    """
+
+    name: pulumi.Output[str]
+    size_gb: pulumi.Output[int]
+    data_center: pulumi.Output[str]
+    effective_tier: pulumi.Output[str]
+
+    def __init__(
+        self, resource_name: str, opts: pulumi.ResourceOptions | None = None, **args: Unpack[NetworkVolumeArgs]
+    ) -> None:
+        super().__init__(NetworkVolumeProvider(), resource_name, args, opts)

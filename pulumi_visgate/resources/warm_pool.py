@@ -1,0 +1,199 @@
+"""WarmPool: an endpoint for one model and task, with a policy for how many workers wait."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar, Required, TypedDict, Unpack
+
+import pulumi
+from pydantic import Field
+
+from pulumi_visgate.resources._crud import Inputs, Problem
+from pulumi_visgate.resources._endpoint_crud import EndpointCrud, EndpointInputs
+from pulumi_visgate.resources._provider import Provider, VisgateResource
+from pulumi_visgate.resources._values import UNKNOWN, Properties, has_unknown
+from pulumi_visgate.resources.endpoint import CpuFlavorArgs
+from visgate_contract.jobs import MODEL_ID_ENV, MODEL_REVISION_ENV
+from visgate_contract.names import EndpointName
+from visgate_contract.pools import PoolPolicy
+from visgate_contract.tasks import Task
+
+DEFAULT_IDLE_TIMEOUT_S = 60
+DEFAULT_EXECUTION_TIMEOUT_S = 900
+
+
+class WarmPoolInputs(EndpointInputs):
+    """Inputs of a pool; `WarmPoolArgs` describes them."""
+
+    model_id: str = Field(min_length=1)
+    model_revision: str | None = None
+    task: Task = Task.TEXT2IMG
+    policy: PoolPolicy = PoolPolicy.ON_DEMAND
+    min_workers: int | None = Field(default=None, ge=0)  # type: ignore[assignment]  # follows from the policy
+    execution_timeout_s: int = Field(default=DEFAULT_EXECUTION_TIMEOUT_S, ge=1)
+
+
+class WarmPoolCrud(EndpointCrud):
+    """An endpoint whose name and environment tell the gateway what it serves."""
+
+    kind = "WarmPool"
+    model: ClassVar[type[Inputs]] = WarmPoolInputs
+    outputs: ClassVar[tuple[str, ...]] = (*EndpointCrud.outputs, "effective_min_workers")
+
+    def complete(self, values: dict[str, Any]) -> None:
+        """Fill in what follows from the policy."""
+        if values.get("min_workers") is None:
+            values["min_workers"] = 1 if values.get("policy") == PoolPolicy.ALWAYS_ON else 0
+        if not values.get("idle_timeout_s") and not values.get("request_count"):
+            values["idle_timeout_s"] = DEFAULT_IDLE_TIMEOUT_S
+        super().complete(values)
+
+    def own_name(self, values: Properties) -> Any:
+        """Return the name that the gateway looks for; its last part marks the owner."""
+        parts = [values.get(name) for name in ("model_id", "task", "policy", "owner")]
+        if has_unknown(parts) or not all(parts):
+            return UNKNOWN
+        model_id, task, policy, owner = parts
+        spec = {"owner": owner, "routing": values.get("routing"), "cpu": bool(values.get("cpus"))}
+        name = EndpointName.build(
+            user_hash=self.session.user_hash,
+            model_id=str(model_id),
+            task=Task(str(task)),
+            policy=PoolPolicy(str(policy)),
+            spec=spec,
+        )
+        return str(name)
+
+    def rules(self, values: Properties, /) -> Iterator[Problem]:
+        """The policy decides the minimum; the environment names the model once."""
+        yield from super().rules(values)
+        policy, least = values.get("policy"), values.get("min_workers")
+        if policy == PoolPolicy.SCHEDULED_WARM:
+            reason = "scheduled_warm needs windows, which this release does not have; use always_on or on_demand."
+            yield Problem("policy", reason)
+        elif policy == PoolPolicy.ON_DEMAND and least != 0 and not has_unknown(least):
+            yield Problem("min_workers", "must be 0 for policy on_demand; use always_on to keep workers.")
+        elif policy == PoolPolicy.ALWAYS_ON and least == 0:
+            yield Problem("min_workers", "must be at least 1 for policy always_on; use on_demand to keep none.")
+        env = values.get("env")
+        for name in (MODEL_ID_ENV, MODEL_REVISION_ENV):
+            if isinstance(env, dict) and name in env:
+                yield Problem("env", f"{name} is set from model_id and model_revision; leave it out.")
+
+    def replaced_by(self, changed: Iterable[str], olds: Properties, news: Properties, /) -> Iterable[str]:
+        """A pool of another model or task is another pool."""
+        changed = tuple(changed)
+        yield from super().replaced_by(changed, olds, news)
+        yield from (name for name in ("model_id", "task") if name in changed)
+
+    def create(self, inputs: Properties) -> tuple[str, dict[str, Any]]:
+        """Call `createEndpoint`."""
+        id_, outs = super().create(inputs)
+        return id_, self._with_policy(outs, inputs)
+
+    def update(self, id_: str, olds: Properties, news: Properties) -> dict[str, Any]:
+        """Call `updateEndpoint` with what differs."""
+        return self._with_policy(super().update(id_, olds, news), news)
+
+    def api_changes(self, changed: tuple[str, ...]) -> tuple[str, ...]:
+        """Another revision is another environment."""
+        return (*changed, "env") if "model_revision" in changed else changed
+
+    def api_env(self, values: Properties) -> dict[str, str]:
+        """Add what the worker must know about its model."""
+        return super().api_env(values) | _model_env(values)
+
+    def program_env(self, env: dict[str, str], values: Properties, /) -> dict[str, str]:
+        """Take out what `api_env` adds; what somebody changed stays, so that it shows as drift."""
+        ours = _model_env(values)
+        kept = {name: value for name, value in env.items() if ours.get(name) != value}
+        return kept | {name: "" for name in ours if name not in env}
+
+    def _found(self, endpoint: Any, props: Properties) -> Any:
+        found = super()._found(endpoint, props)
+        noted = {n: props[n] for n in ("model_id", "model_revision", "task", "policy") if n in props}
+        found.inputs.update(noted)
+        found.outs.update(noted, effective_min_workers=endpoint.workers.min)
+        return found
+
+    @staticmethod
+    def _with_policy(outs: dict[str, Any], inputs: Properties) -> dict[str, Any]:
+        return outs | {n: inputs[n] for n in ("model_id", "model_revision", "task", "policy") if n in inputs}
+
+
+def _model_env(values: Properties) -> dict[str, str]:
+    env = {MODEL_ID_ENV: values["model_id"]} if values.get("model_id") else {}
+    if values.get("model_revision"):
+        env[MODEL_REVISION_ENV] = values["model_revision"]
+    return env
+
+
+class WarmPoolProvider(Provider):
+    """Dynamic provider of `WarmPool`."""
+
+    crud: ClassVar = WarmPoolCrud
+
+
+class WarmPoolArgs(TypedDict, total=False):
+    """Arguments of `WarmPool`; give `gpu_pools` or `cpus`."""
+
+    model_id: Required[pulumi.Input[str]]
+    """Hub id of the model, such as `stabilityai/sdxl-turbo`. A change replaces the pool."""
+    image: Required[pulumi.Input[str]]
+    """Docker image reference of the worker."""
+    model_revision: pulumi.Input[str]
+    """Revision of the model; the cache's own when left out."""
+    task: pulumi.Input[str]
+    """`text2img`, the default, `image2img` or `text2video`. A change replaces the pool."""
+    policy: pulumi.Input[str]
+    """`on_demand`, the default, which keeps no worker and costs nothing when idle, or `always_on`."""
+    min_workers: pulumi.Input[int]
+    """Workers of an `always_on` pool that always run, and are paid for; 1 by default."""
+    max_workers: pulumi.Input[int]
+    """Most workers at once, 3 by default."""
+    env: pulumi.Input[dict[str, pulumi.Input[str]]]
+    """Environment of the workers. Always secret."""
+    gpu_pools: pulumi.Input[Sequence[pulumi.Input[str]]]
+    """Serverless GPU pools of the catalog."""
+    excluded_gpu_types: pulumi.Input[Sequence[pulumi.Input[str]]]
+    """GPU types taken out of the pools."""
+    gpus_per_worker: pulumi.Input[int]
+    """GPUs of each worker, 1 by default."""
+    allowed_cuda_versions: pulumi.Input[Sequence[pulumi.Input[str]]]
+    """Exact CUDA versions as `major.minor`; any when left out."""
+    min_cuda_version: pulumi.Input[str]
+    """Lowest CUDA version as `major.minor`."""
+    cpus: pulumi.Input[Sequence[pulumi.Input[CpuFlavorArgs]]]
+    """CPU configurations instead of GPUs."""
+    container_disk_gb: pulumi.Input[int]
+    """Container disk in GB, wiped at restart."""
+    registry_id: pulumi.Input[str]
+    """Registry credential for a private image."""
+    idle_timeout_s: pulumi.Input[int]
+    """Seconds until an idle worker stops, 60 by default."""
+    queue_delay_s: pulumi.Input[float]
+    """Start another worker when a request waits this many seconds; 4 by default."""
+    execution_timeout_s: pulumi.Input[int]
+    """Longest execution of one request in seconds, 900 by default."""
+    flashboot: pulumi.Input[str]
+    """`OFF`, the default, `FLASHBOOT` or `PRIORITY_FLASHBOOT`."""
+    data_center_ids: pulumi.Input[Sequence[pulumi.Input[str]]]
+    """Data centers where workers may run; anywhere when left out."""
+    network_volume_ids: pulumi.Input[Sequence[pulumi.Input[str]]]
+    """Network volumes with the model, at most one for each data center."""
+
+
+class WarmPool(VisgateResource, module="visgate", name="WarmPool"):
+    """Workers for one model and task, found by the gateway through the endpoint's name."""
+
+    name: pulumi.Output[str]
+    model_id: pulumi.Output[str]
+    task: pulumi.Output[str]
+    policy: pulumi.Output[str]
+    effective_min_workers: pulumi.Output[int]
+    run_url: pulumi.Output[str]
+    health_url: pulumi.Output[str]
+
+    def __init__(
+        self, resource_name: str, opts: pulumi.ResourceOptions | None = None, **args: Unpack[WarmPoolArgs]
+    ) -> None:
+        own = pulumi.ResourceOptions(delete_before_replace=True)
+        super().__init__(WarmPoolProvider(), resource_name, args, pulumi.ResourceOptions.merge(own, opts))
