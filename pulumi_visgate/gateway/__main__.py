@@ -1,0 +1,40 @@
+"""`python -m pulumi_visgate.gateway`: serve, with settings from the environment (`VISGATE_GATEWAY_…`)."""
+
+import sys
+
+import uvicorn
+from pydantic import ValidationError
+
+from pulumi_visgate.gateway import masking
+from pulumi_visgate.gateway.app import create_app
+from pulumi_visgate.gateway.settings import ENV_PREFIX, Settings
+
+SHUTDOWN_S = 5
+EXIT_USAGE = 2
+
+
+def main() -> int:
+    """Read the settings and serve until told to stop; return the exit code."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        for found in error.errors(include_input=False, include_url=False):
+            name = ENV_PREFIX + "_".join(str(part) for part in found["loc"]).upper()
+            sys.stderr.write(f"{name}: {found['msg']}\n")
+        return EXIT_USAGE
+    masking.configure_logging(settings.log_level, settings.secrets())
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=settings.log_level in {"debug", "info"},
+        server_header=False,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+        timeout_keep_alive=30,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

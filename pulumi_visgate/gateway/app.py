@@ -1,0 +1,84 @@
+"""The ASGI application: routes, middleware and lifespan put together. No process-wide state."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from pulumi_visgate.gateway import problems
+from pulumi_visgate.gateway.middleware.body_limit import BodyLimit
+from pulumi_visgate.gateway.middleware.guard import Guard
+from pulumi_visgate.gateway.middleware.rate_limit import RateLimit
+from pulumi_visgate.gateway.routes import deployments, docs, jobs, platform, streams
+from pulumi_visgate.gateway.settings import Settings
+from pulumi_visgate.gateway.state import Clients, opened
+
+_SUMMARY = "Pictures on Runpod GPUs of your own account, without a database in between."
+_DESCRIPTION = """\
+Send your own Runpod API key as a bearer token; it is used for the request and stored nowhere.
+A job's events go to your webhook, signed as [Standard Webhooks](https://www.standardwebhooks.com) say, and to
+`/v1/jobs/{job_id}/events`. Errors are problem documents (RFC 9457) with a stable `code`."""
+
+
+def create_app(settings: Settings, *, clients: Clients | None = None) -> FastAPI:
+    """Return the application.
+
+    Args:
+        settings: Everything it is told.
+        clients: Ways out of the process; the network when left out.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with opened(settings, clients or Clients()) as state:
+            app.state.visgate = state
+            yield
+
+    app = FastAPI(
+        title="visgate gateway",
+        summary=_SUMMARY,
+        description=_DESCRIPTION,
+        version=version("pulumi-visgate"),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        servers=[{"url": settings.public_url}],
+        generate_unique_id_function=lambda route: route.name,
+    )
+    for router in (jobs.router, streams.router, deployments.router, platform.router):
+        app.include_router(router)
+    docs.install(app)
+    problems.install(app)
+    _describe_problems(app)
+    # The last one added is the outermost.
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(RateLimit, per_user=settings.rate_per_user, per_ip=settings.rate_per_ip)
+    app.add_middleware(Guard, platform_secrets=settings.secrets())
+    return app
+
+
+def _describe_problems(app: FastAPI) -> None:
+    """Put the problem document's schema into the OpenAPI document, which routes refer to by name."""
+
+    def describe() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = get_openapi(
+                title=app.title,
+                version=app.version,
+                summary=app.summary,
+                description=app.description,
+                routes=app.routes,
+                servers=app.servers,
+            )
+            schema = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas = document.setdefault("components", {}).setdefault("schemas", {})
+            schemas.update(schema.pop("$defs", {}))
+            schemas[problems.Problem.__name__] = schema
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = describe  # type: ignore[method-assign]  # FastAPI's documented way to extend the document

@@ -1,0 +1,1 @@
+"""What happens around every request: identity, limits, size, headers and faults."""

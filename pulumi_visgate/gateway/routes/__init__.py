@@ -1,0 +1,1 @@
+"""Routes of the gateway: thin, one router each."""

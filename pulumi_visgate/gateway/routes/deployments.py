@@ -1,0 +1,99 @@
+"""`/v1/deployments`: endpoints ready for a model."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response, status
+
+from pulumi_visgate.gateway.caller import CurrentCaller
+from pulumi_visgate.gateway.routes.responses import problems
+from pulumi_visgate.gateway.routes.schemas import (
+    Deployment,
+    DeploymentAnswer,
+    DeploymentLinks,
+    DeploymentRequest,
+    Deployments,
+)
+from pulumi_visgate.gateway.services import deployments
+from pulumi_visgate.gateway.services.directory import Candidate
+from pulumi_visgate.gateway.services.submit import Warmth, deadline
+from pulumi_visgate.gateway.settings import Settings
+from pulumi_visgate.gateway.state import State
+
+router = APIRouter(tags=["deployments"])
+
+ENDPOINT_ID = r"^[A-Za-z0-9_]{1,64}$"
+EndpointId = Annotated[str, Path(pattern=ENDPOINT_ID, examples=["4m7x2k9q"])]
+
+
+@router.post(
+    "/v1/deployments",
+    summary="Have an endpoint ready for a model",
+    responses={
+        200: {"description": "A worker is started: `warm_ready`.", "model": DeploymentAnswer},
+        202: {"description": "The endpoint exists, a worker starts with the first job: `accepted_cold`."},
+        **problems(404, 413, 503),
+    },
+    status_code=status.HTTP_202_ACCEPTED,
+)
+async def deploy(
+    body: DeploymentRequest, caller: CurrentCaller, request: Request, response: Response
+) -> DeploymentAnswer:
+    """Match one of your endpoints, or make one in your Runpod account. It costs nothing until a worker starts."""
+    state = State.of(request)
+    accepted = await state.submitter.deploy(caller, body.asked(), webhook_url=body.webhook_url)
+    if accepted.warmth is Warmth.WARM_READY:
+        response.status_code = status.HTTP_200_OK
+    base, endpoint = state.settings.public_url, accepted.endpoint
+    return DeploymentAnswer(
+        status=accepted.warmth,
+        task_id=accepted.task_id,
+        deployment_id=endpoint.id,
+        endpoint_id=endpoint.id,
+        endpoint_url=_url(state.settings, endpoint),
+        model=body.model,
+        task=body.task,
+        links=DeploymentLinks(jobs=f"{base}/v1/jobs", logs=f"{base}/v1/endpoints/{endpoint.id}/logs"),
+    )
+
+
+@router.get("/v1/deployments", summary="List your endpoints", responses=problems())
+async def list_deployments(caller: CurrentCaller, request: Request) -> Deployments:
+    """List the endpoints of your Runpod account that this product made, oldest first."""
+    state = State.of(request)
+    async with deadline(state.settings.deadline_s):
+        found = await deployments.own(state.directory, caller)
+    return Deployments(deployments=[_shown(state.settings, candidate) for candidate in found])
+
+
+@router.delete(
+    "/v1/deployments/{deployment_id}",
+    summary="Delete one of your endpoints",
+    responses=problems(404, 409),
+    status_code=status.HTTP_204_NO_CONTENT,
+)
+async def delete_deployment(deployment_id: EndpointId, caller: CurrentCaller, request: Request) -> None:
+    """Delete an endpoint that a gateway made. Endpoints of a Pulumi program are left to Pulumi."""
+    state = State.of(request)
+    async with deadline(state.settings.deadline_s):
+        await deployments.remove(state.directory, caller, deployment_id)
+
+
+def _url(settings: Settings, endpoint: Candidate) -> str:
+    return f"{settings.runpod_jobs_url}/{endpoint.id}"
+
+
+def _shown(settings: Settings, endpoint: Candidate) -> Deployment:
+    return Deployment(
+        deployment_id=endpoint.id,
+        endpoint_id=endpoint.id,
+        endpoint_url=_url(settings, endpoint),
+        name=endpoint.label,
+        model=endpoint.model_id,
+        task=endpoint.name.task,
+        policy=endpoint.name.policy,
+        managed_by="pulumi" if endpoint.generation is None else "gateway",
+        workers_min=endpoint.workers.min or 0,
+        workers_max=endpoint.workers.max or 0,
+        data_center_ids=endpoint.data_center_ids,
+        created_at=endpoint.created_at,
+    )

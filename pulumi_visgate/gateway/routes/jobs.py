@@ -1,0 +1,79 @@
+"""`/v1/jobs`: accept, show, cancel."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, status
+
+from pulumi_visgate.gateway import masking
+from pulumi_visgate.gateway.caller import Caller, CurrentCaller
+from pulumi_visgate.gateway.routes.responses import problems
+from pulumi_visgate.gateway.routes.schemas import JobAnswer, JobLinks, JobRequestBody
+from pulumi_visgate.gateway.services import job_view
+from pulumi_visgate.gateway.services.job_view import JobView
+from pulumi_visgate.gateway.services.submit import deadline
+from pulumi_visgate.gateway.state import State
+from pulumi_visgate.runpod.models.job import JobStatus
+from visgate_contract.signing import JobRef
+
+router = APIRouter(tags=["jobs"])
+
+JobId = Annotated[str, Path(max_length=300, description="What `POST /v1/jobs` returned as `job_id`.")]
+
+
+@router.post(
+    "/v1/jobs",
+    summary="Generate",
+    responses=problems(404, 413, 503),
+    status_code=status.HTTP_202_ACCEPTED,
+)
+async def submit(body: JobRequestBody, caller: CurrentCaller, request: Request) -> JobAnswer:
+    """Put a job into the queue of a matching endpoint of yours, made first if there is none.
+
+    `status` says whether a started worker is there (`warm_ready`) or one has to start (`accepted_cold`). The job goes
+    on without this gateway: its worker uploads the pictures and delivers the webhooks.
+    """
+    state = State.of(request)
+    accepted = await state.submitter.submit(caller, body.asked(), body.input, webhook_url=body.webhook_url)
+    job = f"{state.settings.public_url}/v1/jobs/{accepted.job_id}"
+    return JobAnswer(
+        status=accepted.warmth,
+        task_id=accepted.task_id,
+        job_id=accepted.job_id or "",
+        endpoint_id=accepted.endpoint.id,
+        model=body.model,
+        task=body.task,
+        links=JobLinks(self=job, events=f"{job}/events", logs=f"{job}/logs", cancel=f"{job}/cancel"),
+    )
+
+
+@router.get("/v1/jobs/{job_id}", summary="Show a job", responses=problems(404))
+async def show(job_id: JobId, caller: CurrentCaller, request: Request) -> JobView:
+    """Show a job as Runpod has it now. Runpod keeps finished jobs for about half an hour."""
+    ref = JobRef.parse(job_id, caller.webhook_secret)
+    async with deadline(State.of(request).settings.deadline_s):
+        job = await caller.runpod.job_status(ref.endpoint_id, ref.runpod_job_id)
+    return shown(ref, job_id, job)
+
+
+@router.post("/v1/jobs/{job_id}/cancel", summary="Cancel a job", responses=problems(404, 409))
+async def cancel(job_id: JobId, caller: CurrentCaller, request: Request) -> JobView:
+    """Take a job out of the queue, or stop it. A job that has ended already stays as it is."""
+    ref = JobRef.parse(job_id, caller.webhook_secret)
+    async with deadline(State.of(request).settings.deadline_s):
+        job = await caller.runpod.job_status(ref.endpoint_id, ref.runpod_job_id)
+        if not job.done:
+            cancelled = await caller.runpod.cancel_job(ref.endpoint_id, ref.runpod_job_id)
+            job = job.model_copy(update={"status": cancelled.status})
+    return shown(ref, job_id, job)
+
+
+def shown(ref: JobRef, job_id: str, job: JobStatus) -> JobView:
+    """Return the caller's view of a job, with every secret masked that a worker may have put into it."""
+    text = job_view.view(ref, job_id, job).model_dump_json()
+    return JobView.model_validate_json(masking.current().text(text))
+
+
+async def status_of(caller: Caller, ref: JobRef, *, deadline_s: float) -> JobStatus:
+    """Return a job's status within a deadline in seconds."""
+    async with deadline(deadline_s):
+        return await caller.runpod.job_status(ref.endpoint_id, ref.runpod_job_id)

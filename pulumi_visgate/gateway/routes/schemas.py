@@ -1,0 +1,197 @@
+"""Bodies of requests and answers. Names of the upstream service's clients are accepted beside our own."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from pulumi_visgate.gateway.egress import MAX_URL_CHARACTERS
+from pulumi_visgate.gateway.services.placement import Asked
+from pulumi_visgate.gateway.services.submit import Warmth
+from visgate_contract.pools import PoolPolicy
+from visgate_contract.tasks import Task, TaskInput
+
+_UPSTREAM_NAMES = {"hf_model_id": "model", "user_webhook_url": "webhook_url", "gpu_tier": "gpu_pool"}
+_TAKEN_BY_AUTHENTICATION = ("user_runpod_key", "hf_token")
+_TASK_NAMES = {
+    "text_to_image": Task.TEXT2IMG,
+    "txt2img": Task.TEXT2IMG,
+    "image_to_image": Task.IMAGE2IMG,
+    "img2img": Task.IMAGE2IMG,
+    "text_to_video": Task.TEXT2VIDEO,
+    "txt2video": Task.TEXT2VIDEO,
+}
+_JOB_TASKS = (Task.TEXT2IMG,)
+
+
+def _task(value: object) -> object:
+    return _TASK_NAMES.get(value, value) if isinstance(value, str) else value
+
+
+def _has_jobs(task: Task) -> Task:
+    if task not in _JOB_TASKS:
+        kind, message = "task_not_supported", "{task} has no jobs yet; text2img has"
+        raise PydanticCustomError(kind, message, {"task": task.value})
+    return task
+
+
+AnyTask = Annotated[Task, BeforeValidator(_task)]
+JobTask = Annotated[AnyTask, AfterValidator(_has_jobs), WithJsonSchema({"enum": list(_JOB_TASKS), "type": "string"})]
+
+
+class _Wanted(BaseModel):
+    """What both kinds of request say."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    model: str = Field(
+        min_length=1, max_length=200, description="Hub id of the model.", examples=["stabilityai/sdxl-turbo"]
+    )
+    task: AnyTask = Field(default=Task.TEXT2IMG, description="What to ask of the model.")
+    webhook_url: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_URL_CHARACTERS,
+        description="Public https URL that receives the signed events.",
+        examples=["https://example.com/webhooks/visgate"],
+    )
+    region: str | None = Field(
+        default=None,
+        min_length=2,
+        max_length=20,
+        description="Where to run: a Runpod data center, or the beginning of several.",
+        examples=["EU-RO-1"],
+    )
+    gpu_pool: str | None = Field(
+        default=None, min_length=1, max_length=40, description="GPU pool to run on.", examples=["ADA_24"]
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_upstream_names(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        given = {name: value for name, value in data.items() if name not in _TAKEN_BY_AUTHENTICATION}
+        for theirs, ours in _UPSTREAM_NAMES.items():
+            if theirs in given:
+                given.setdefault(ours, given.pop(theirs))
+        return given
+
+    def asked(self) -> Asked:
+        """Return model and place."""
+        return Asked(self.model, self.task, self.region, self.gpu_pool, must_sign=self.webhook_url is not None)
+
+
+class DeploymentRequest(_Wanted):
+    """Have an endpoint ready for a model."""
+
+
+class JobRequestBody(_Wanted):
+    """Have a model do something."""
+
+    task: JobTask = Field(default=Task.TEXT2IMG, description="What to ask of the model.")
+    input: TaskInput = Field(
+        description="Input of the task.",
+        examples=[{"prompt": "a red fox in the snow", "width": 512, "height": 512, "seed": 7}],
+    )
+
+
+class DeploymentLinks(BaseModel):
+    """Where to go on."""
+
+    jobs: str
+    logs: str
+
+
+class DeploymentAnswer(BaseModel):
+    """An endpoint that serves the request, warm (200) or on its way (202)."""
+
+    status: Warmth
+    task_id: str = Field(examples=["task_01k5d8v0c2n4q6s8t0w2y4z6a8"])
+    deployment_id: str = Field(examples=["4m7x2k9q"])
+    endpoint_id: str = Field(examples=["4m7x2k9q"])
+    endpoint_url: str = Field(examples=["https://api.runpod.ai/v2/4m7x2k9q"])
+    model: str = Field(examples=["stabilityai/sdxl-turbo"])
+    task: Task
+    links: DeploymentLinks
+
+
+class JobLinks(BaseModel):
+    """Where to go on."""
+
+    self: str
+    events: str
+    logs: str
+    cancel: str
+
+
+class JobAnswer(BaseModel):
+    """A job that is in Runpod's queue. Everything about it can be asked by its `job_id` and your key."""
+
+    status: Warmth
+    task_id: str = Field(examples=["task_01k5d8v0c2n4q6s8t0w2y4z6a8"])
+    job_id: str = Field(examples=["job_4m7x2k9q_0b1c2d3e-u1.01k5d8v0c2n4q6s8t0w2y4z6a8_5f0c8b1de6f94f3c5f0c8b1d"])
+    endpoint_id: str = Field(examples=["4m7x2k9q"])
+    model: str = Field(examples=["stabilityai/sdxl-turbo"])
+    task: Task
+    links: JobLinks
+
+
+class Deployment(BaseModel):
+    """One of the caller's endpoints."""
+
+    deployment_id: str
+    endpoint_id: str
+    endpoint_url: str
+    name: str
+    model: str
+    task: Task
+    policy: PoolPolicy
+    managed_by: str = Field(description="`gateway` or `pulumi`; only the gateway's can be deleted here.")
+    workers_min: int
+    workers_max: int
+    data_center_ids: tuple[str, ...]
+    created_at: datetime
+
+
+class Deployments(BaseModel):
+    """The caller's endpoints, oldest first."""
+
+    deployments: list[Deployment]
+
+
+class Model(BaseModel):
+    """A model that this platform offers."""
+
+    model: str = Field(examples=["stabilityai/sdxl-turbo"])
+    revision: str | None
+    tasks: tuple[Task, ...]
+    policy: PoolPolicy
+
+
+class Models(BaseModel):
+    """What this platform offers."""
+
+    models: list[Model]
+
+
+class WebhookKey(BaseModel):
+    """The secret that signs this caller's webhooks (Standard Webhooks)."""
+
+    secret: str = Field(examples=["whsec_…"])
+
+
+class Probe(BaseModel):
+    """Answer of a probe."""
+
+    status: str = Field(examples=["ok"])

@@ -1,0 +1,122 @@
+"""The `provisioning` event: signed and delivered once, while the request's own work goes on.
+
+The worker repeats it when the receiver did not acknowledge it in time, under the same id. Receivers drop repeats.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import httpx
+
+from pulumi_visgate.gateway import egress
+from pulumi_visgate.gateway.problems import InvalidField
+from visgate_contract.events import Event, EventData, Status
+from visgate_contract.signing import task_time, webhook_headers
+from visgate_contract.tasks import Task
+
+log = logging.getLogger(__name__)
+
+RESOLVE_S = 2.0
+
+
+def provisioning(
+    *, task_id: str, model_id: str, task: Task, job_id: str | None = None, endpoint_id: str | None = None
+) -> Event:
+    """Return the first event of a job; its time is the task id's, so that every maker of it agrees."""
+    data = EventData(
+        task_id=task_id,
+        job_id=job_id,
+        sequence=0,
+        status=Status.PROVISIONING,
+        model_id=model_id,
+        task=task,
+        endpoint_id=endpoint_id,
+    )
+    return Event.of(data, timestamp=task_time(task_id))
+
+
+@dataclass(frozen=True, slots=True)
+class Courier:
+    """What every delivery shares.
+
+    Args:
+        client: Sends.
+        policy: Where webhooks may go.
+        resolver: Resolves receivers' names.
+    """
+
+    client: httpx.AsyncClient
+    policy: egress.EgressPolicy
+    resolver: egress.Resolver = egress.system_resolver
+
+
+class Announcement:
+    """One delivery: the receiver's name is resolved at once, the event is sent when `begin` says so.
+
+    Args:
+        courier: Sends.
+        url: The receiver.
+
+    Raises:
+        InvalidField: The URL is against the policy.
+    """
+
+    def __init__(self, courier: Courier, url: str) -> None:
+        self._courier = courier
+        self._target = egress.check(url, courier.policy)
+        self._address = asyncio.create_task(self._resolve())
+        self._delivery: asyncio.Task[bool] | None = None
+
+    def begin(self, event: Event, secret: str) -> None:
+        """Start the delivery of an event, signed with a secret."""
+        self._delivery = asyncio.create_task(self._deliver(event, secret))
+
+    async def permitted(self) -> None:
+        """Wait until the receiver's addresses are known and allowed; a slow name server is not waited for.
+
+        Raises:
+            InvalidField: The receiver is against the policy.
+        """
+        await asyncio.shield(self._address)
+
+    async def acknowledged(self, wait_s: float) -> bool:
+        """Tell whether the receiver acknowledged; gives up after `wait_s` seconds, and on the delivery, too."""
+        if self._delivery is None:
+            return False
+        done, _ = await asyncio.wait({self._delivery}, timeout=wait_s)
+        if not done:
+            self._delivery.cancel()
+            return False
+        return self._delivery.result()
+
+    async def close(self) -> None:
+        """Stop whatever is still under way."""
+        tasks = [task for task in (self._address, self._delivery) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _resolve(self) -> egress.Address | None:
+        try:
+            async with asyncio.timeout(RESOLVE_S):
+                return await egress.resolve(self._target, self._courier.policy, self._courier.resolver)
+        except TimeoutError:
+            return None
+
+    async def _deliver(self, event: Event, secret: str) -> bool:
+        try:
+            address = await asyncio.shield(self._address)
+        except InvalidField:
+            return False  # `permitted` says it
+        if address is None:
+            return False
+        body = event.body()
+        headers = webhook_headers(secret, event.id, body, timestamp=datetime.now(UTC))
+        try:
+            status = await egress.post(self._courier.client, self._target, address, body=body, headers=headers)
+        except httpx.HTTPError as error:
+            log.info("receiver of %s did not answer: %s", event.id, type(error).__name__)
+            return False
+        return httpx.codes.is_success(status)

@@ -1,0 +1,141 @@
+"""A job as its caller sees it, read from Runpod's own status each time."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from pulumi_visgate.gateway.services.announce import provisioning
+from pulumi_visgate.runpod.models.job import JobState, JobStatus
+from visgate_contract.events import (
+    Artifact,
+    Event,
+    EventData,
+    EventError,
+    LoadReport,
+    Progress,
+    Status,
+    Timings,
+)
+from visgate_contract.jobs import JobProgress, JobResult
+from visgate_contract.signing import JobRef
+from visgate_contract.tasks import Task
+
+
+class JobView(BaseModel):
+    """Where a job stands.
+
+    `status` is that of the newest event. `runpod_status` is Runpod's own word for it.
+    """
+
+    job_id: str = Field(examples=["job_4m7x2k9q_0b1c2d3e-u1.01k5d8…_5f0c8b1d…"])
+    task_id: str | None
+    endpoint_id: str
+    worker_id: str | None = None
+    status: Status
+    runpod_status: str = Field(examples=["IN_PROGRESS"])
+    progress: Progress | None = None
+    artifacts: tuple[Artifact, ...] = ()
+    load: LoadReport | None = None
+    timings: Timings | None = None
+    error: EventError | None = None
+    delay_ms: int | None = Field(default=None, description="Time in the queue, in milliseconds.")
+    execution_ms: int | None = Field(default=None, description="Time at the worker, in milliseconds.")
+
+
+def _body(job: JobStatus) -> dict[str, Any]:
+    return {"status": str(job.status), "output": job.output, "error": job.error}
+
+
+def view(ref: JobRef, job_id: str, job: JobStatus) -> JobView:
+    """Return what is known of a job.
+
+    Args:
+        ref: The parsed id.
+        job_id: The public id.
+        job: Runpod's status.
+    """
+    body = _body(job)
+    events = JobProgress.from_runpod(body).events
+    result = JobResult.from_runpod(body)
+    last = events[-1].data if events else None
+    if result is not None:
+        status = Status.FAILED if result.error else Status.READY
+    elif last is not None:
+        status = last.status
+    else:
+        status = Status.PROVISIONING if job.status == JobState.IN_QUEUE else Status.STARTED
+    error = result.error if result else None
+    return JobView(
+        job_id=job_id,
+        task_id=ref.task_id or (last.task_id if last else None),
+        endpoint_id=ref.endpoint_id,
+        worker_id=job.worker_id,
+        status=status,
+        runpod_status=str(job.status),
+        progress=next((event.data.progress for event in reversed(events) if event.data.progress), None),
+        artifacts=result.artifacts if result else (),
+        load=result.load if result else next((event.data.load for event in events if event.data.load), None),
+        timings=result.timings if result else None,
+        error=EventError.model_validate(error.model_dump()) if error else None,
+        delay_ms=job.delay_time,
+        execution_ms=job.execution_time,
+    )
+
+
+class Timeline:
+    """The events of one job, made complete.
+
+    The worker reports its own. The gateway adds `provisioning`, which it delivered itself, and the end of a job whose
+    worker could not tell it.
+
+    Args:
+        ref: The parsed id.
+        job_id: The public id.
+        about: Model and task of the job's endpoint, if it still exists; the worker's events tell, too.
+    """
+
+    def __init__(self, ref: JobRef, job_id: str, *, about: tuple[str, Task] | None) -> None:
+        self._ref = ref
+        self._job_id = job_id
+        self._about = about
+
+    def events(self, job: JobStatus) -> tuple[Event, ...]:
+        """Return every event that a status tells of, in order."""
+        body = _body(job)
+        found = {event.data.sequence: event for event in JobProgress.from_runpod(body).events}
+        if found:
+            data = next(iter(found.values())).data
+            self._about = (data.model_id, data.task)
+        if 0 not in found and self._ref.task_id and self._about:
+            found[0] = provisioning(
+                task_id=self._ref.task_id,
+                model_id=self._about[0],
+                task=self._about[1],
+                job_id=self._job_id,
+                endpoint_id=self._ref.endpoint_id,
+            )
+        ordered = tuple(found[sequence] for sequence in sorted(found))
+        result = JobResult.from_runpod(body)
+        if result is None or any(event.data.status.is_terminal for event in ordered):
+            return ordered
+        return (*ordered, self._end(job, result, ordered))
+
+    def _end(self, job: JobStatus, result: JobResult, before: tuple[Event, ...]) -> Event:
+        error = EventError.model_validate(result.error.model_dump()) if result.error else None
+        model_id, task = self._about or ("", Task.TEXT2IMG)
+        data = EventData(
+            task_id=self._ref.task_id or result.task_id,
+            job_id=self._job_id,
+            sequence=before[-1].data.sequence + 1 if before else 1,
+            status=Status.FAILED if error else Status.READY,
+            model_id=model_id,
+            task=task,
+            endpoint_id=self._ref.endpoint_id,
+            worker_id=job.worker_id,
+            load=result.load,
+            artifacts=result.artifacts,
+            timings=result.timings,
+            error=error,
+        )
+        return Event.of(data, timestamp=datetime.now(UTC))

@@ -1,0 +1,203 @@
+"""A job on its way: matched or placed, announced, and put into Runpod's own queue. Nothing of it stays here."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+import tenacity
+
+from pulumi_visgate.gateway.caller import Caller
+from pulumi_visgate.gateway.problems import Refused
+from pulumi_visgate.gateway.services import placement, warm_match
+from pulumi_visgate.gateway.services.announce import Announcement, Courier, provisioning
+from pulumi_visgate.gateway.services.directory import Candidate, Directory
+from pulumi_visgate.gateway.services.placement import Asked
+from pulumi_visgate.gateway.services.provision import Found, Provisioner
+from pulumi_visgate.gateway.services.uploads import Uploads
+from pulumi_visgate.gateway.settings import Settings
+from pulumi_visgate.runpod.errors import NotFound, RunpodError
+from pulumi_visgate.runpod.models.job import JobPolicy, JobRequest
+from visgate_contract.errors import ErrorCode
+from visgate_contract.jobs import JobInput
+from visgate_contract.signing import JobRef, new_task_id
+from visgate_contract.tasks import TaskInput
+
+
+class Warmth(StrEnum):
+    """How fast a request can expect to be served."""
+
+    WARM_READY = "warm_ready"
+    ACCEPTED_COLD = "accepted_cold"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What became of a request.
+
+    Args:
+        warmth: Whether a started worker is there.
+        task_id: The gateway's id of the request.
+        endpoint: Where it goes.
+        job_id: Public id of the job; None if there is none.
+    """
+
+    warmth: Warmth
+    task_id: str
+    endpoint: Candidate
+    job_id: str | None = None
+
+
+@asynccontextmanager
+async def deadline(seconds: float) -> AsyncIterator[None]:
+    """End whatever runs inside after some seconds.
+
+    Raises:
+        Refused: It did not end by itself (504, `deadline_exceeded`).
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise Refused(
+            504,
+            f"Runpod did not answer all questions of this request within {seconds:g} s.",
+            code=ErrorCode.DEADLINE_EXCEEDED,
+            hint="Try again: an endpoint that was made meanwhile is found by its name.",
+        ) from error
+
+
+class Submitter:
+    """Accepts requests.
+
+    Args:
+        settings: Limits and deadlines.
+        directory: What callers have.
+        provisioner: Finds and makes endpoints.
+        uploads: Grants uploads.
+        courier: Delivers announcements.
+    """
+
+    def __init__(
+        self, settings: Settings, *, directory: Directory, provisioner: Provisioner, uploads: Uploads, courier: Courier
+    ) -> None:
+        self._settings = settings
+        self._directory = directory
+        self._provisioner = provisioner
+        self._uploads = uploads
+        self._courier = courier
+
+    async def deploy(self, caller: Caller, asked: Asked, *, webhook_url: str | None = None) -> Accepted:
+        """Find or make an endpoint, without a job.
+
+        Raises:
+            VisgateError: The request is refused, or Runpod did.
+        """
+        async with deadline(self._settings.deadline_s), self._announced(webhook_url) as announcement:
+            task_id = new_task_id(datetime.now(UTC))
+            found = await self._placed(caller, asked, task_id, announcement)
+            try:
+                warm = not found.created and await self._is_warm(caller, found.candidate)
+            except NotFound:
+                self._directory.forget(caller.user_hash, found.candidate.id)
+                found, warm = await self._placed(caller, asked, task_id, None), False
+            if announcement is not None:
+                await announcement.acknowledged(self._settings.announce_wait_s)
+            return Accepted(Warmth.WARM_READY if warm else Warmth.ACCEPTED_COLD, task_id, found.candidate)
+
+    async def submit(self, caller: Caller, asked: Asked, params: TaskInput, *, webhook_url: str | None) -> Accepted:
+        """Find or make an endpoint and queue a job there (`run`).
+
+        Raises:
+            VisgateError: The request is refused, or Runpod did.
+        """
+        async with deadline(self._settings.deadline_s), self._announced(webhook_url) as announcement:
+            task_id = new_task_id(datetime.now(UTC))
+            uploads = self._uploads.grant(user_hash=caller.user_hash, task_id=task_id, params=params)
+            job = JobInput(
+                task_id=task_id, model_id=asked.model_id, params=params, uploads=uploads, webhook_url=webhook_url
+            )
+            found = await self._placed(caller, asked, task_id, announcement)
+            try:
+                return await self._queue(caller, found, job, announcement)
+            except NotFound:
+                if found.created:
+                    raise
+            # A listing that was trusted held an endpoint that is gone. Ask Runpod, once.
+            self._directory.forget(caller.user_hash, found.candidate.id)
+            found = await self._placed(caller, asked, task_id, None)
+            return await self._queue(caller, found, job, announcement)
+
+    @asynccontextmanager
+    async def _announced(self, webhook_url: str | None) -> AsyncIterator[Announcement | None]:
+        if webhook_url is None:
+            yield None
+            return
+        announcement = Announcement(self._courier, webhook_url)
+        try:
+            yield announcement
+        finally:
+            await announcement.close()
+
+    async def _placed(self, caller: Caller, asked: Asked, task_id: str, announcement: Announcement | None) -> Found:
+        """Match or make an endpoint; the announcement leaves as soon as the request is known to be a good one."""
+        wish = self._provisioner.wish(caller, asked)
+        matched = await self._provisioner.match(caller, wish)
+        model = placement.offer(asked, self._settings) if matched is None else None
+        if announcement is not None:
+            await announcement.permitted()
+            event = provisioning(task_id=task_id, model_id=asked.model_id, task=asked.task)
+            announcement.begin(event, caller.webhook_secret)
+        return await self._provisioner.secure(caller, wish, matched, model)
+
+    async def _queue(self, caller: Caller, found: Found, job: JobInput, announcement: Announcement | None) -> Accepted:
+        endpoint = found.candidate
+        health = None if found.created else asyncio.create_task(self._is_warm(caller, endpoint))
+        try:
+            if announcement is not None:
+                announced = await announcement.acknowledged(self._settings.announce_wait_s)
+                job = job.model_copy(update={"announced": announced})
+            runpod_job_id = await self._run(caller, found, job)
+            warm = health is not None and await _or_no(health)
+        finally:
+            if health is not None:
+                health.cancel()
+                await asyncio.gather(health, return_exceptions=True)
+        job_id = JobRef(endpoint.id, runpod_job_id, job.task_id).job_id(caller.webhook_secret)
+        return Accepted(Warmth.WARM_READY if warm else Warmth.ACCEPTED_COLD, job.task_id, endpoint, job_id)
+
+    async def _run(self, caller: Caller, found: Found, job: JobInput) -> str:
+        policy = JobPolicy(execution_timeout=self._settings.job_timeout_s * 1000, ttl=self._settings.job_ttl_s * 1000)
+        request = JobRequest(input=job.model_dump(mode="json"), policy=policy)
+        # A new endpoint reaches the job plane a moment after the control plane has answered.
+        attempts = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(lambda error: found.created and isinstance(error, NotFound)),
+            wait=tenacity.wait_exponential(multiplier=0.1, max=1.0),
+            stop=tenacity.stop_before_delay(self._settings.deadline_s / 2),
+            reraise=True,
+        )
+        return (await attempts(caller.runpod.run_job, found.candidate.id, request)).id
+
+    @staticmethod
+    async def _is_warm(caller: Caller, endpoint: Candidate) -> bool:
+        """Ask whether a worker is there (`health`).
+
+        Raises:
+            NotFound: The endpoint is gone.
+        """
+        try:
+            return warm_match.is_warm(await caller.runpod.endpoint_health(endpoint.id))
+        except NotFound:
+            raise
+        except RunpodError:
+            return False  # cannot be told, so it is not promised
+
+
+async def _or_no(health: "asyncio.Task[bool]") -> bool:
+    """Return the answer of a health check for a job that is queued already, whatever became of the check."""
+    try:
+        return await health
+    except NotFound:
+        return False

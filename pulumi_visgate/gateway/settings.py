@@ -1,0 +1,163 @@
+"""Settings of the gateway, read once from the environment (`VISGATE_GATEWAY_…`) and frozen."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from visgate_contract.pools import PoolPolicy
+from visgate_contract.signing import MIN_SIGNING_KEY_BYTES
+from visgate_contract.tasks import Task
+
+ENV_PREFIX = "VISGATE_GATEWAY_"
+MAX_PRESIGN_S = 7 * 24 * 3600  # SigV4 signs no longer
+
+Name = Annotated[str, Field(min_length=1)]
+
+
+class OfferedModel(BaseModel):
+    """One model that this platform offers.
+
+    Args:
+        model_id: Hub id such as `stabilityai/sdxl-turbo`.
+        revision: Commit of the model; the newest when left out.
+        tasks: What callers may ask of it.
+        policy: Pool policy that the platform runs it under; told to callers, not acted on by the gateway.
+        gpu_pools: Runpod pools fit for it; the platform's when empty.
+        network_volume_ids: Volumes that hold it. Those that the caller's account owns are mounted.
+    """
+
+    # Unknown fields are ignored, so that a newer platform program can start an older gateway.
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    model_id: Name
+    revision: str | None = None
+    tasks: Annotated[tuple[Task, ...], Field(min_length=1)] = (Task.TEXT2IMG,)
+    policy: PoolPolicy = PoolPolicy.ON_DEMAND
+    gpu_pools: tuple[Name, ...] = ()
+    network_volume_ids: tuple[Name, ...] = ()
+
+
+class Settings(BaseSettings):
+    """Everything the gateway is told; nothing else reads the environment.
+
+    Args:
+        host: Address to listen on.
+        port: Port to listen on; 0 takes a free one.
+        public_url: Base of the links in answers, without a slash at its end.
+        signing_key: The platform's key; every user's webhook secret is derived from it.
+        runpod_api_url: Base of Runpod's REST API.
+        runpod_jobs_url: Base of Runpod's job API.
+        runpod_timeout_s: Longest wait for one call to Runpod, in seconds.
+        deadline_s: Longest time for one answer, in seconds.
+        list_ttl_s: How long a user's list of endpoints is trusted, in seconds.
+        image: Worker image of endpoints that the gateway creates.
+        gpu_pools: Runpod GPU pools of such endpoints.
+        data_center_ids: Where they may run; anywhere when empty.
+        container_disk_gb: Their container disk, in GB.
+        workers_max: Most workers of one of them; also what a scaled-down endpoint is restored to.
+        idle_timeout_s: Seconds until an idle worker stops.
+        watchdog_idle_s: Seconds without a job after which the worker's watchdog acts.
+        watchdog_action: What the watchdog does then, and after repeated failures.
+        watchdog_max_failures: Failed jobs in a row that the watchdog accepts.
+        models: What the platform offers, the caller's own endpoints apart.
+        allow_unlisted_models: Create endpoints for any model on the Hub, too.
+        bucket: Where artifacts go.
+        s3_endpoint: URL of the S3 service; AWS when left out.
+        s3_access_key_id: Key that signs uploads; the process's own identity when left out.
+        s3_secret_access_key: Its secret.
+        s3_region: Region that signatures name.
+        cdn_base_url: Where artifacts are read.
+        upload_ttl_s: How long an upload URL is good, in seconds; not less than `job_ttl_s`.
+        job_timeout_s: Longest run of one job, in seconds.
+        job_ttl_s: Longest life of one job, queue included, in seconds.
+        allow_loopback: Webhooks may go to this machine, by http too. For the local stack only.
+        webhook_ports: Ports that webhooks may use.
+        announce_wait_s: Longest that an answer waits for the receiver of `provisioning`, in seconds.
+        max_body_bytes: Largest request body.
+        rate_per_user: Requests of one Runpod key, as limits such as `20/second;600/minute`.
+        rate_per_ip: Requests of one address; address behind a proxy only if uvicorn is told to trust it.
+        heartbeat_s: Seconds between comments on a silent event stream.
+        log_level: What is logged.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    public_url: str = "http://127.0.0.1:8080"
+    signing_key: SecretStr
+
+    runpod_api_url: str = "https://api.runpod.io"
+    runpod_jobs_url: str = "https://api.runpod.ai/v2"
+    runpod_timeout_s: float = Field(default=8.0, gt=0)
+    deadline_s: float = Field(default=10.0, gt=0)
+    list_ttl_s: float = Field(default=5.0, ge=0)
+
+    image: Name
+    gpu_pools: Annotated[tuple[Name, ...], Field(min_length=1)]
+    data_center_ids: tuple[Name, ...] = ()
+    container_disk_gb: int = Field(default=40, ge=1)
+    workers_max: int = Field(default=3, ge=1)
+    idle_timeout_s: int = Field(default=60, ge=1, le=3600)
+    watchdog_idle_s: int = Field(default=1800, ge=1)
+    watchdog_action: Literal["none", "scale_to_zero", "delete"] = "scale_to_zero"
+    watchdog_max_failures: int = Field(default=3, ge=1)
+
+    models: tuple[OfferedModel, ...] = ()
+    allow_unlisted_models: bool = False
+
+    bucket: Name
+    s3_endpoint: str | None = None
+    s3_access_key_id: SecretStr | None = None
+    s3_secret_access_key: SecretStr | None = None
+    s3_region: str = "us-east-1"
+    cdn_base_url: str
+    upload_ttl_s: int = Field(default=90_000, ge=60, le=MAX_PRESIGN_S)
+    job_timeout_s: int = Field(default=900, ge=5, le=MAX_PRESIGN_S)
+    job_ttl_s: int = Field(default=86_400, ge=10, le=MAX_PRESIGN_S)
+
+    allow_loopback: bool = False
+    webhook_ports: tuple[int, ...] = (443, 8443)
+    announce_wait_s: float = Field(default=0.3, ge=0)
+
+    max_body_bytes: int = Field(default=256 * 1024, ge=1024)
+    rate_per_user: str = "40/second;1200/minute"
+    rate_per_ip: str = "80/second;2400/minute"
+    heartbeat_s: float = Field(default=15.0, gt=0)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("public_url", "runpod_api_url", "runpod_jobs_url", "cdn_base_url", "s3_endpoint")
+    @classmethod
+    def _is_base_url(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            message = "must start with http:// or https://"
+            raise ValueError(message)
+        return value.rstrip("/") if value else None
+
+    @field_validator("signing_key")
+    @classmethod
+    def _is_long_enough(cls, value: SecretStr) -> SecretStr:
+        if len(value.get_secret_value()) < MIN_SIGNING_KEY_BYTES:
+            message = f"must have at least {MIN_SIGNING_KEY_BYTES} characters; `openssl rand -base64 32` makes one"
+            raise ValueError(message)
+        return value
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if self.upload_ttl_s < self.job_ttl_s:
+            message = "upload_ttl_s must not be less than job_ttl_s: a late job could not upload"
+            raise ValueError(message)
+        if (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):
+            message = "s3_access_key_id and s3_secret_access_key go together"
+            raise ValueError(message)
+        return self
+
+    def offered(self, model_id: str) -> OfferedModel | None:
+        """Return the offer for a model, or None."""
+        return next((model for model in self.models if model.model_id == model_id), None)
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return the platform's secrets, for masking."""
+        held = (self.signing_key, self.s3_access_key_id, self.s3_secret_access_key)
+        return tuple(secret.get_secret_value() for secret in held if secret is not None)

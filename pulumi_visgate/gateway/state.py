@@ -1,0 +1,96 @@
+"""What the process holds between requests: connections, caches that may be lost at any time, and settings."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+import httpx
+from fastapi import Request
+
+from pulumi_visgate.gateway import egress
+from pulumi_visgate.gateway.services.announce import Courier
+from pulumi_visgate.gateway.services.directory import Directory
+from pulumi_visgate.gateway.services.provision import Provisioner
+from pulumi_visgate.gateway.services.submit import Submitter
+from pulumi_visgate.gateway.services.uploads import Uploads
+from pulumi_visgate.gateway.settings import Settings
+from pulumi_visgate.runpod import AsyncRunpodClient, RetryPolicy
+
+_NO_KEY = "no-key-yet"
+# An answer is waited for, so fewer and shorter repeats than the client's own.
+_RETRY = RetryPolicy(attempts=3, base_s=0.2, cap_s=1.0, attempt_s=4.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """Ways out of the process, replaceable for tests.
+
+    Args:
+        runpod: Transport of all Runpod calls; the network when None.
+        webhooks: Client for deliveries; a safe one when None.
+        resolver: Resolves receivers' names.
+    """
+
+    runpod: httpx.AsyncBaseTransport | None = None
+    webhooks: httpx.AsyncClient | None = None
+    resolver: egress.Resolver = egress.system_resolver
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything that routes need.
+
+    Args:
+        settings: The settings.
+        base: Runpod client whose connections every caller's client shares.
+        directory: What callers have.
+        provisioner: Finds and makes endpoints.
+        submitter: Accepts requests.
+    """
+
+    settings: Settings
+    base: AsyncRunpodClient = field(repr=False)
+    directory: Directory
+    provisioner: Provisioner
+    submitter: Submitter
+
+    @staticmethod
+    def of(request: Request) -> "State":
+        """Return the state of the application that a request came to."""
+        state: State = request.app.state.visgate
+        return state
+
+    def runpod(self, api_key: str) -> AsyncRunpodClient:
+        """Return a client with a caller's key; it lives as long as the request."""
+        return self.base.with_key(api_key)
+
+
+@asynccontextmanager
+async def opened(settings: Settings, clients: Clients) -> AsyncIterator[State]:
+    """Open connections and build the parts; close everything at the end."""
+    async with AsyncExitStack() as stack:
+        base = await stack.enter_async_context(
+            AsyncRunpodClient(
+                _NO_KEY,
+                base_url=settings.runpod_api_url,
+                jobs_url=settings.runpod_jobs_url,
+                timeout_s=settings.runpod_timeout_s,
+                transport=clients.runpod,
+                retry=_RETRY,
+            )
+        )
+        webhooks = clients.webhooks
+        if webhooks is None:
+            webhooks = await stack.enter_async_context(egress.new_client())
+        policy = egress.EgressPolicy(allow_loopback=settings.allow_loopback, ports=settings.webhook_ports)
+        directory = Directory(ttl_s=settings.list_ttl_s)
+        provisioner = Provisioner(settings, directory)
+        submitter = Submitter(
+            settings,
+            directory=directory,
+            provisioner=provisioner,
+            uploads=await asyncio.to_thread(Uploads, settings),
+            courier=Courier(webhooks, policy, clients.resolver),
+        )
+        yield State(settings, base, directory, provisioner, submitter)
