@@ -115,7 +115,11 @@ def _locate_one(key: str, extra: Sequence[Path], *, install: bool) -> list[Path]
 def _remedy(tool: Tool, key: str, makers: Iterable[str]) -> str:
     choices = f"install {tool.remedy}"
     if "build" in makers:
-        choices += f", or see to what Go ({GO_VERSION}) reports" if find_program("go") else f", or Go {GO_VERSION} to build it here"
+        choices += (
+            f", or see to what Go ({GO_VERSION}) reports"
+            if find_program("go")
+            else f", or Go {GO_VERSION} to build it here"
+        )
     return f"{choices}, then run `python3 tools/toolchain.py ensure {key}` again"
 
 
@@ -154,6 +158,8 @@ def _make(tool: Tool, maker: Callable[[Path], None], folder: Path) -> None:
     if missing := [name for name in tool.files if not (folder / name).is_file()]:
         message = f"what was made lacks {', '.join(missing)}"
         raise ProvisionError(message)
+    if not tool.version_args:
+        return
     found = on_path.run_version(folder / tool.files[0], tool)
     if f"v{on_path.dotted(found)}" != tool.version:
         message = f"what was made is version {on_path.dotted(found)} instead of {tool.version}"

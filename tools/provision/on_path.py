@@ -40,8 +40,7 @@ def find_on_path(tool: Tool, extra: Sequence[Path] = ()) -> list[Path]:
             message = f"{main} has no {name} beside it or on PATH"
             raise ProvisionError(message)
         added = [beside]
-    version = _version_of(main, tool)
-    if version < tool.minimum:
+    if tool.version_args and (version := _version_of(main, tool)) < tool.minimum:
         message = f"{main} is version {dotted(version)}, older than {dotted(tool.minimum)}"
         raise ProvisionError(message)
     return added

@@ -60,10 +60,10 @@ class Tool:
     Args:
         label: What a message calls it.
         version: The pinned version, with a leading v.
-        minimum: The oldest version on PATH that is used as it is.
         files: What must be found beside one another; the first is asked for its version.
-        version_args: Arguments that make the first file print its version.
         remedy: What to install, in words.
+        minimum: The oldest version on PATH that is used as it is.
+        version_args: Arguments that make the first file print its version; none where it cannot.
         archives: Release archive by platform.
         programs: What the build makes with Go.
         scripts: What the build copies out of Go modules.
@@ -71,10 +71,10 @@ class Tool:
 
     label: str
     version: str
-    minimum: Version
     files: tuple[str, ...]
-    version_args: tuple[str, ...]
     remedy: str
+    minimum: Version = (0, 0, 0)
+    version_args: tuple[str, ...] = ()
     archives: Mapping[str, Archive] = field(default_factory=dict)
     programs: tuple[GoProgram, ...] = ()
     scripts: tuple[ModuleFile, ...] = ()
@@ -155,5 +155,20 @@ S3 = Tool(
     programs=(GoProgram("versitygw", "github.com/versity/versitygw/cmd/versitygw", "main.Version=v1.8.0"),),
 )
 
-TOOLS: Mapping[str, Tool] = {"pulumi": PULUMI, "s3": S3}
+# Official releases of the engine bring this host along, so there is no archive of its own.
+YAML = Tool(
+    label="the YAML language host",
+    version="v1.38.0",
+    files=("pulumi-language-yaml",),
+    remedy="the Pulumi CLI (3.254 or newer)",
+    programs=(
+        GoProgram(
+            "pulumi-language-yaml",
+            "github.com/pulumi/pulumi-yaml/cmd/pulumi-language-yaml",
+            "github.com/pulumi/pulumi-yaml/pkg/version.Version=v1.38.0",
+        ),
+    ),
+)
+
+TOOLS: Mapping[str, Tool] = {"pulumi": PULUMI, "s3": S3, "yaml": YAML}
 DEFAULT_TOOLS = ("pulumi", "s3")

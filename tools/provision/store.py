@@ -49,7 +49,7 @@ def is_complete(entry: Path) -> bool:
     if touched:
         with contextlib.suppress(OSError):  # a cache of others can be read but not renewed
             _write_marker(entry, recorded)
-    return bool(recorded)
+    return True
 
 
 def publish(name: str, make: Callable[[Path], None], say: Callable[[str], None]) -> Path:

@@ -23,6 +23,8 @@ if message := os.environ.get("FAKE_GO_FAILS"):
 if sys.argv[1] == "list":
     print({modules!r})
     sys.exit()
+if os.environ.get("FAKE_GO_MAKES") == "nothing":
+    sys.exit()
 time.sleep(float(os.environ.get("FAKE_GO_SLEEPS", "0")))
 target = pathlib.Path(sys.argv[sys.argv.index("-o") + 1])
 stamp = next(a for a in sys.argv if a.startswith("-ldflags")).rsplit("=", 1)[1]

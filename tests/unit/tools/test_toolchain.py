@@ -155,6 +155,27 @@ def test_a_build_of_another_version_is_not_kept(machine: Machine) -> None:
     assert machine.entries() == []
 
 
+def test_a_build_that_lacks_a_program_is_not_kept(machine: Machine) -> None:
+    machine.install_go()
+
+    finished = machine.run("ensure", "s3", FAKE_GO_MAKES="nothing")
+
+    assert finished.returncode == 2
+    assert "what was made lacks versitygw" in finished.stderr
+    assert machine.entries() == []
+
+
+def test_a_module_without_the_script_is_an_error(machine: Machine) -> None:
+    machine.install_go()
+    (machine.root / "module" / "python" / "dist" / "pulumi-resource-pulumi-python").unlink()
+
+    finished = machine.run("ensure", "pulumi")
+
+    assert finished.returncode == 2
+    assert "pulumi-resource-pulumi-python is not in the Go module" in finished.stderr
+    assert machine.entries() == []
+
+
 def test_without_any_way_one_sentence_names_all_that_is_missing(machine: Machine) -> None:
     finished = machine.run("ensure", "pulumi")
 
@@ -221,10 +242,15 @@ def test_a_copied_cache_is_still_good(machine: Machine) -> None:
     machine.run("ensure", "s3")
     (folder,) = machine.folders("s3")
 
-    os.utime(folder / "versitygw", (1, 1))
+    marker = folder / "visgate-tool.json"
 
+    os.utime(folder / "versitygw", (1, 1))
     assert machine.run("ensure", "s3").returncode == 0
+    noted = marker.stat().st_mtime_ns
+    assert machine.run("ensure", "s3").returncode == 0
+
     assert machine.built() == ["versitygw"]
+    assert marker.stat().st_mtime_ns == noted, "the digests are read again on each run"
 
 
 def test_two_runs_at_once_build_once(machine: Machine) -> None:
@@ -295,8 +321,17 @@ def test_the_cache_is_where_the_environment_says(machine: Machine, variables: di
     assert any((machine.root / expected).glob("s3-v1.8.0-*-build-*/versitygw"))
 
 
+def test_the_yaml_host_beside_a_linked_engine_counts_as_on_path(machine: Machine) -> None:
+    elsewhere = machine.root / "elsewhere"
+    machine.install("3.259.0", *PULUMI_FILES, "pulumi-language-yaml", folder=elsewhere)
+    (machine.bin / "pulumi").symlink_to(elsewhere / "pulumi")
+
+    assert machine.run("ensure", "pulumi", "yaml", VISGATE_TOOLCHAIN="path").returncode == 0
+    assert machine.run("ensure", "yaml", VISGATE_TOOLCHAIN="path").returncode == 2
+
+
 def test_a_tool_that_does_not_exist_is_a_usage_error(machine: Machine) -> None:
     finished = machine.run("ensure", "nonsense")
 
     assert finished.returncode == 2
-    assert "'nonsense' is not one of pulumi, s3" in finished.stderr
+    assert "'nonsense' is not one of pulumi, s3, yaml" in finished.stderr
