@@ -1,0 +1,1 @@
+"""What differs from one model family to the next: how a task becomes a call of its pipeline."""

@@ -1,0 +1,310 @@
+"""A job's way from Runpod's queue to its result; the only place where events begin and failures end."""
+
+import asyncio
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from visgate_contract.errors import ErrorCode, VisgateError
+from visgate_contract.events import Artifact, Event, EventData, EventError, LoadReport, Progress, Status, Timings
+from visgate_contract.jobs import JobError, JobInput, JobResult
+from visgate_contract.signing import JobRef
+from visgate_contract.tasks import MAX_SEED
+from visgate_worker.adapters.base import Generation
+from visgate_worker.artifacts import Uploader, encode, sha256
+from visgate_worker.failures import CALLERS_OWN, JobCancelledError, JobFailedError, summary
+from visgate_worker.link import ActiveJob, Emitted, Ended, Link, Mark
+from visgate_worker.model import LoadedModel
+from visgate_worker.progress import ProgressReporter, SendUpdate, Throttle
+from visgate_worker.runtime.base import OnStep
+from visgate_worker.settings import Settings
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ColdStart:
+    """Seconds that the process needed before it could take jobs."""
+
+    interpreter_s: float
+    sdk_import_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What every job of this worker uses.
+
+    Args:
+        settings: The worker's settings.
+        link: Way to the supervisor, which delivers events.
+        model: The model, being loaded or loaded.
+        uploader: Puts pictures into object storage.
+        send_update: The SDK's `progress_update`.
+        mask: Removes secrets from text.
+        cold_start: For the timings of the first job.
+    """
+
+    settings: Settings
+    link: Link
+    model: "Future[LoadedModel]"
+    uploader: Uploader
+    send_update: SendUpdate
+    mask: Callable[[str], str]
+    cold_start: ColdStart
+
+
+class JobHandler:
+    """The handler that the Runpod SDK calls, one job at a time.
+
+    Args:
+        services: What every job uses.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="job")
+        self._has_served = False
+
+    async def __call__(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Do one job.
+
+        Args:
+            job: `id` and `input` as Runpod's queue holds them.
+
+        Returns:
+            `JobResult.to_runpod()`; see `visgate_contract.jobs` for how a failure looks.
+        """
+        run = JobRun(self._services, job, is_first=not self._has_served)
+        self._has_served = True
+        working = asyncio.get_running_loop().run_in_executor(self._executor, run.execute)
+        try:
+            result = await asyncio.shield(working)
+        except asyncio.CancelledError:
+            # The SDK stops a job by cancelling this call. The generation has to end before the next job begins.
+            run.cancel()
+            await asyncio.wait([working])
+            raise
+        return result.to_runpod()
+
+
+class JobRun:
+    """One job.
+
+    Args:
+        services: What every job uses.
+        job: The job as the SDK gave it.
+        is_first: No job was done by this process before.
+    """
+
+    def __init__(self, services: Services, job: dict[str, Any], *, is_first: bool) -> None:
+        self._services = services
+        self._job = job
+        self._is_first = is_first
+        self._taken = time.perf_counter()
+        self._cancelled = threading.Event()
+        self._wake = threading.Event()
+        self._events: list[Event] = []
+        self._job_id: str | None = None
+        self._reporter: ProgressReporter | None = None
+        self._load: LoadReport | None = None
+        self._timings: dict[str, float | None] = {}
+
+    def cancel(self) -> None:
+        """Make the job end at its next step; safe from any thread."""
+        self._cancelled.set()
+        self._wake.set()
+
+    def execute(self) -> JobResult:
+        """Do the job; every failure becomes part of the result."""
+        try:
+            job_input = JobInput.model_validate(self._job.get("input"))
+        except ValidationError as error:
+            return JobResult(task_id="", error=_invalid_input(error))
+        self._begin(job_input)
+        reporter = self._reporter = ProgressReporter(self._job, self._services.send_update)
+        try:
+            artifacts = self._work(job_input)
+        except Exception as error:  # noqa: BLE001, every failure of a job ends here
+            reporter.close()
+            return self._end(job_input, error=self._job_error(error))
+        reporter.close()
+        return self._end(job_input, artifacts=artifacts)
+
+    def _begin(self, job_input: JobInput) -> None:
+        services = self._services
+        runpod_job_id = str(self._job.get("id"))
+        secret = services.settings.webhook_secret
+        if secret is not None and services.settings.endpoint_id:
+            ref = JobRef(services.settings.endpoint_id, runpod_job_id)
+            self._job_id = ref.job_id(secret.get_secret_value())
+        services.link.send(
+            ActiveJob(
+                runpod_job_id=runpod_job_id,
+                job_id=self._job_id,
+                task_id=job_input.task_id,
+                model_id=job_input.model_id,
+                task=job_input.params.task,
+                webhook_url=job_input.webhook_url,
+            )
+        )
+
+    def _work(self, job_input: JobInput) -> tuple[Artifact, ...]:
+        params = job_input.params
+        if not job_input.announced:
+            self._emit(job_input, Status.PROVISIONING, sequence=0)
+        self._emit(job_input, Status.STARTED)
+        self._check(job_input)
+        model = self._await_model()
+        seed = params.seed if params.seed is not None else secrets.randbelow(MAX_SEED - params.num_images)
+        generations = model.adapter(params.task).plan(params, seed=seed)
+        steps = sum(generation.steps for generation in generations)
+        throttle = Throttle(steps)
+
+        def on_step(done: int) -> None:
+            self._check_cancelled()
+            self._services.link.send(Mark())
+            if throttle.is_due(done):
+                self._emit(job_input, Status.PROGRESS, progress=Progress(step=min(done, steps), steps=steps))
+
+        on_step(0)
+        files: list[Future[Artifact]] = []
+        # A picture is encoded and uploaded while the next one is generated.
+        with ThreadPoolExecutor(1, thread_name_prefix="artifact") as store:
+            for n, generation in enumerate(generations):
+                picture = self._generate(model, generation, on_step, before=n * generation.steps)
+                files.append(store.submit(self._store, job_input, n, picture, generation.seed))
+            return tuple(file.result() for file in files)
+
+    def _check(self, job_input: JobInput) -> None:
+        served = self._services.settings.model_id
+        if job_input.model_id != served:
+            detail = f"model_id: this worker serves {served}, not {job_input.model_id}."
+            hint = "Send the job to an endpoint of that model."
+            raise JobFailedError(detail, hint=hint, code=ErrorCode.INVALID_REQUEST)
+        given, wanted = len(job_input.uploads), job_input.params.num_images
+        if given < wanted:
+            detail = f"uploads: {given} given for {wanted} pictures."
+            raise JobFailedError(detail, hint="Give one for each picture.", code=ErrorCode.INVALID_REQUEST)
+
+    def _generate(self, model: LoadedModel, generation: Generation, on_step: OnStep, *, before: int) -> "Image":
+        began = time.perf_counter()
+        picture = model.runtime.generate(generation, lambda done: on_step(before + done))
+        self._add("generate_s", began)
+        self._timings.setdefault("ttft_s", time.perf_counter() - self._taken)
+        return picture
+
+    def _await_model(self) -> LoadedModel:
+        loading = self._services.model
+        loading.add_done_callback(lambda _: self._wake.set())
+        self._wake.wait()
+        self._check_cancelled()
+        model = loading.result()
+        if self._is_first:
+            self._load = model.report
+            start = self._services.cold_start
+            self._timings |= {"interpreter_s": start.interpreter_s, "sdk_import_s": start.sdk_import_s}
+            self._timings |= {"framework_import_s": model.framework_import_s, "load_s": model.report.seconds}
+        else:
+            self._load = model.in_memory
+        return model
+
+    def _store(self, job_input: JobInput, n: int, picture: "Image", seed: int) -> Artifact:
+        self._check_cancelled()
+        image_format, upload = job_input.params.output_format, job_input.uploads[n]
+        began = time.perf_counter()
+        data = encode(picture, image_format)
+        self._add("encode_s", began)
+        began = time.perf_counter()
+        self._services.uploader.put(upload, data, content_type=image_format.content_type)
+        self._add("upload_s", began)
+        self._services.link.send(Mark())
+        return Artifact(
+            url=upload.cdn_url,
+            content_type=image_format.content_type,
+            width=picture.width,
+            height=picture.height,
+            size_bytes=len(data),
+            sha256=sha256(data),
+            seed=seed,
+        )
+
+    def _end(
+        self, job_input: JobInput, *, artifacts: tuple[Artifact, ...] = (), error: JobError | None = None
+    ) -> JobResult:
+        self._timings["total_s"] = time.perf_counter() - self._taken
+        timings = Timings.model_validate(
+            {name: None if value is None else round(value, 6) for name, value in self._timings.items()}
+        )
+        status = Status.READY if error is None else Status.FAILED
+        event_error = None if error is None else EventError.model_validate(error.model_dump())
+        self._emit(job_input, status, artifacts=artifacts, timings=timings, error=event_error)
+        counts = error is not None and error.code not in CALLERS_OWN
+        self._services.link.send(Ended(succeeded=error is None, counts_as_failure=counts))
+        return JobResult(
+            task_id=job_input.task_id,
+            artifacts=artifacts,
+            timings=timings,
+            load=self._load,
+            error=error,
+            events=tuple(self._events),
+        )
+
+    def _emit(self, job_input: JobInput, status: Status, *, sequence: int | None = None, **more: Any) -> None:
+        settings = self._services.settings
+        data = EventData(
+            task_id=job_input.task_id,
+            job_id=self._job_id,
+            sequence=self._next_sequence() if sequence is None else sequence,
+            status=status,
+            model_id=job_input.model_id,
+            task=job_input.params.task,
+            endpoint_id=settings.endpoint_id,
+            worker_id=settings.worker_id,
+            load=self._load,
+            **more,
+        )
+        event = Event.of(data, timestamp=datetime.now(UTC))
+        self._events.append(event)
+        self._services.link.send(Emitted(event=event))
+        if self._reporter is not None and not status.is_terminal:
+            self._reporter.update(tuple(self._events))
+
+    def _next_sequence(self) -> int:
+        return self._events[-1].data.sequence + 1 if self._events else 1
+
+    def _check_cancelled(self) -> None:
+        if self._cancelled.is_set():
+            raise JobCancelledError
+
+    def _add(self, name: str, began: float) -> None:
+        self._timings[name] = (self._timings.get(name) or 0.0) + time.perf_counter() - began
+
+    def _job_error(self, error: Exception) -> JobError:
+        if not isinstance(error, VisgateError):
+            log.error("the job failed unexpectedly", exc_info=error)
+            error = JobFailedError(f"The worker failed: {summary(error)}", code=ErrorCode.INTERNAL)
+        mask = self._services.mask
+        return JobError(code=error.code, detail=mask(error.detail), hint=mask(error.hint))
+
+
+def _invalid_input(error: ValidationError) -> JobError:
+    problems = [
+        f"{'.'.join(str(part) for part in problem['loc']) or 'input'}: {problem['msg']}"
+        for problem in error.errors(include_input=False, include_url=False, include_context=False)
+    ]
+    return JobError(
+        code=ErrorCode.INVALID_REQUEST,
+        detail=f"The job's input is wrong. {'; '.join(problems[:5])}.",
+        hint="Submit jobs through the gateway's POST /v1/jobs.",
+    )

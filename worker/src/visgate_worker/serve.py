@@ -1,0 +1,137 @@
+"""The serving process: the unmodified Runpod SDK, the model, and nothing that has to outlive a crash.
+
+The only module that imports runpod, and it does so late.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from visgate_contract.errors import VisgateError
+from visgate_worker.link import LINK_FD_ENV, Beat, Fatal, Link, Loaded, Ready
+from visgate_worker.logs import Masker, log_to
+from visgate_worker.model import LoadedModel, find, import_frameworks, load
+from visgate_worker.settings import Settings
+
+STARTED_AT_ENV = "VISGATE_STARTED_AT"
+BEAT_INTERVAL_S = 5.0
+
+# Libraries read these at import. The SDK prints at DEBUG otherwise, job outputs included.
+_QUIET = {"RUNPOD_LOG_LEVEL": "INFO", "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+
+log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    """Serve jobs until told to stop; returns the exit status."""
+    first_line = time.time()
+    interpreter_s = max(0.0, first_line - float(os.environ.get(STARTED_AT_ENV, first_line)))
+    link = Link(int(os.environ[LINK_FD_ENV]))
+    threading.Thread(target=_end_with_supervisor, name="lifeline", daemon=True).start()
+    log_to(logging.StreamHandler(sys.stdout))
+    try:
+        settings = Settings.from_environment()
+    except VisgateError as error:
+        link.send(Fatal(code=error.code, detail=error.detail, hint=error.hint))
+        return 1
+    _serve(settings, link, round(interpreter_s, 6))
+    return 0
+
+
+def _serve(settings: Settings, link: Link, interpreter_s: float) -> None:
+    mask = Masker(os.environ).text
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    start = _Start(settings, link, mask)
+    began = time.perf_counter()
+    import runpod  # noqa: PLC0415, takes more than a second
+
+    sdk_import_s = round(time.perf_counter() - began, 6)
+    from visgate_worker.artifacts import Uploader  # noqa: PLC0415, with the SDK's imports already done
+    from visgate_worker.handler import ColdStart, JobHandler, Services  # noqa: PLC0415
+
+    handler = JobHandler(
+        Services(
+            settings=settings,
+            link=link,
+            model=start.model,
+            uploader=Uploader(),
+            send_update=runpod.serverless.progress_update,
+            mask=mask,
+            cold_start=ColdStart(interpreter_s, sdk_import_s),
+        )
+    )
+
+    async def handle(job: dict[str, Any]) -> dict[str, Any]:
+        return await handler(job)
+
+    runpod.serverless.start({"handler": handle, "concurrency_modifier": start})
+
+
+class _Start:
+    """The work beside the SDK's loop: loading the model, and signs of life.
+
+    The frameworks are imported while the SDK is, which mostly waits for a probe of the CPU. The model itself is loaded
+    once the SDK's loop runs: the SDK asks for the concurrency in that loop, each time before it takes a job, and after
+    it has forked its ping process, which must not inherit a GPU in use.
+
+    Args:
+        settings: The worker's settings.
+        link: Way to the supervisor.
+        mask: Removes secrets from text.
+    """
+
+    def __init__(self, settings: Settings, link: Link, mask: Callable[[str], str]) -> None:
+        self.model: Future[LoadedModel] = Future()
+        self._settings = settings
+        self._link = link
+        self._mask = mask
+        self._beating: asyncio.Task[None] | None = None
+        self._is_running = threading.Event()
+        threading.Thread(target=self._load, name="loader", daemon=True).start()
+
+    def __call__(self, _current: int) -> int:
+        """Return how many jobs may run at once: one."""
+        if self._beating is None:
+            self._beating = asyncio.get_running_loop().create_task(self._beat())
+            self._link.send(Ready())
+            self._is_running.set()
+        return 1
+
+    async def _beat(self) -> None:
+        interval_s = min(BEAT_INTERVAL_S, self._settings.hang_timeout_s / 4)
+        while True:
+            self._link.send(Beat())
+            await asyncio.sleep(interval_s)
+
+    def _load(self) -> None:
+        try:
+            found = find(self._settings)
+            framework_import_s = import_frameworks(found.capability)
+            self._is_running.wait()
+            model = load(found, framework_import_s=framework_import_s)
+        except VisgateError as error:
+            log.exception("the worker cannot serve its model")
+            self._link.send(Fatal(code=error.code, detail=self._mask(error.detail), hint=self._mask(error.hint)))
+            self.model.set_exception(error)
+        else:
+            self._link.send(Loaded())
+            self.model.set_result(model)
+
+
+def _end_with_supervisor() -> None:
+    """End this process and those it has started when the supervisor is gone, which closes standard input."""
+    while os.read(0, 1024):
+        pass
+    os.killpg(0, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

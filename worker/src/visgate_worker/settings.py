@@ -1,0 +1,150 @@
+"""What the worker is told by its environment, read once at each process's border."""
+
+import os
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from visgate_contract.errors import ErrorCode, VisgateError
+from visgate_contract.jobs import MODEL_ID_ENV, MODEL_REVISION_ENV, WEBHOOK_SECRET_ENV
+from visgate_contract.signing import WEBHOOK_SECRET_PREFIX
+
+
+class SettingsError(VisgateError):
+    """An environment variable is missing or wrong."""
+
+    code = ErrorCode.WORKER_FATAL
+
+
+class WatchdogAction(StrEnum):
+    """What becomes of the endpoint when its worker is idle for too long or broken."""
+
+    NONE = "none"
+    SCALE_TO_ZERO = "scale_to_zero"
+    DELETE = "delete"
+
+
+def _model_id(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", value) or ".." in value:
+        message = "must be a hub id such as stabilityai/sdxl-turbo"
+        raise ValueError(message)
+    return value
+
+
+def _revision(value: str | None) -> str | None:
+    if value is not None and (not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", value) or ".." in value):
+        message = "must be a branch, tag or commit"
+        raise ValueError(message)
+    return value
+
+
+def _webhook_secret(value: SecretStr | None) -> SecretStr | None:
+    if value is not None and not value.get_secret_value().startswith(WEBHOOK_SECRET_PREFIX):
+        message = f"must begin with {WEBHOOK_SECRET_PREFIX}"
+        raise ValueError(message)
+    return value
+
+
+Seconds = Annotated[float, Field(gt=0)]
+
+# Field of Settings → environment variable.
+_ENVIRONMENT: Mapping[str, str] = {
+    "model_id": MODEL_ID_ENV,
+    "model_revision": MODEL_REVISION_ENV,
+    "webhook_secret": WEBHOOK_SECRET_ENV,
+    "volume_path": "VISGATE_VOLUME_PATH",
+    "idle_timeout_s": "VISGATE_IDLE_TIMEOUT_S",
+    "watchdog_action": "VISGATE_WATCHDOG_ACTION",
+    "max_failures": "VISGATE_MAX_FAILURES",
+    "start_timeout_s": "VISGATE_START_TIMEOUT_S",
+    "load_timeout_s": "VISGATE_LOAD_TIMEOUT_S",
+    "hang_timeout_s": "VISGATE_HANG_TIMEOUT_S",
+    "shutdown_grace_s": "VISGATE_SHUTDOWN_GRACE_S",
+    "hf_token": "HF_TOKEN",
+    "runpod_api_key": "RUNPOD_API_KEY",
+    "runpod_api_url": "RUNPOD_API_URL",
+    "runpod_worker_key": "RUNPOD_AI_API_KEY",
+    "job_done_url": "RUNPOD_WEBHOOK_POST_OUTPUT",
+    "endpoint_id": "RUNPOD_ENDPOINT_ID",
+    "worker_id": "RUNPOD_POD_ID",
+}
+
+
+class Settings(BaseModel):
+    """The worker's settings.
+
+    Args:
+        model_id: Hub id of the one model that this worker serves.
+        model_revision: Branch, tag or commit of the model; the default branch when left out.
+        webhook_secret: The user's secret, with which events are signed; without it no webhook can be delivered.
+        volume_path: Where the network volume is mounted.
+        idle_timeout_s: Seconds without a job after which the worker ends; never when left out.
+        watchdog_action: What the watchdog does to the endpoint.
+        max_failures: Failed jobs in a row after which the watchdog acts.
+        start_timeout_s: Seconds until the worker must be able to take jobs.
+        load_timeout_s: Seconds that loading the model may take.
+        hang_timeout_s: Seconds without a sign of life after which the worker counts as hung.
+        shutdown_grace_s: Seconds that a running job may take to end once the worker is told to stop.
+        hf_token: Hugging Face token, for gated models.
+        runpod_api_key: Key that can only read, change and delete this worker's endpoint.
+        runpod_api_url: Base URL of Runpod's API v2.
+        runpod_worker_key: What the SDK takes and finishes jobs with.
+        job_done_url: Where the SDK posts results, with `$RUNPOD_POD_ID` and `$ID` to be filled in.
+        endpoint_id: This worker's endpoint.
+        worker_id: This worker.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model_id: Annotated[str, AfterValidator(_model_id)]
+    model_revision: Annotated[str | None, AfterValidator(_revision)] = None
+    webhook_secret: Annotated[SecretStr | None, AfterValidator(_webhook_secret)] = None
+    volume_path: Path = Path("/runpod-volume")
+    idle_timeout_s: Seconds | None = None
+    watchdog_action: WatchdogAction = WatchdogAction.NONE
+    max_failures: int = Field(default=3, ge=1)
+    start_timeout_s: Seconds = 420.0
+    load_timeout_s: Seconds = 3600.0
+    hang_timeout_s: Seconds = 600.0
+    shutdown_grace_s: Seconds = 30.0
+    hf_token: SecretStr | None = None
+    runpod_api_key: SecretStr | None = None
+    runpod_api_url: str = "https://api.runpod.io"
+    runpod_worker_key: SecretStr | None = None
+    job_done_url: str | None = None
+    endpoint_id: str | None = None
+    worker_id: str | None = None
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read the settings.
+
+        Args:
+            environ: `os.environ` when left out. Empty values count as left out.
+
+        Raises:
+            SettingsError: A variable is missing or wrong; names all of them, never a value.
+        """
+        environ = os.environ if environ is None else environ
+        values: dict[str, Any] = {
+            field: environ[name] for field, name in _ENVIRONMENT.items() if environ.get(name, "").strip()
+        }
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            problems = [
+                f"{_ENVIRONMENT[str(problem['loc'][0])]} {_said(problem['type'], problem['msg'])}"
+                for problem in error.errors(include_input=False, include_url=False, include_context=False)
+            ]
+        detail = f"Wrong environment: {'; '.join(problems)}."
+        raise SettingsError(detail, hint="Set it in the env of the endpoint or its template.")
+
+
+def _said(kind: str, message: str) -> str:
+    if kind == "missing":
+        return "is missing"
+    return message.removeprefix("Value error, ").replace("Input should", "should")

@@ -1,0 +1,225 @@
+"""When to end the worker, and what becomes of its endpoint then.
+
+`Watch` decides, from the messages of the serving process and the clock, and does no I/O. `EndpointControl` acts through
+Runpod's API v2 with a key that can only read, change and delete this worker's own endpoint. Never imports torch.
+"""
+
+import logging
+from dataclasses import dataclass
+from enum import StrEnum
+
+import httpx
+from pydantic import SecretStr
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+
+from visgate_contract.errors import ErrorCode, VisgateError
+from visgate_worker.link import ActiveJob, Beat, Emitted, Ended, Fatal, Loaded, Message, Ready
+from visgate_worker.settings import Settings, WatchdogAction
+
+log = logging.getLogger(__name__)
+
+# After a fatal error the job for which the worker was started may still be taken and told.
+FATAL_GRACE_S = 15.0
+RESULT_GRACE_S = 5.0  # from the end of a job to its result being at Runpod
+
+
+class Cause(StrEnum):
+    """Why the watchdog acts."""
+
+    IDLE = "idle"
+    FATAL = "fatal"
+    FAILURES = "failures"
+    HANG = "hang"
+    DIED = "died"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The worker has to end.
+
+    Args:
+        cause: Why.
+        detail: The same in words.
+        hint: What to do about it.
+        code: Code for the job that was running, if any.
+    """
+
+    cause: Cause
+    detail: str
+    hint: str = ""
+    code: ErrorCode = ErrorCode.WORKER_FATAL
+
+
+class Watch:
+    """What the supervisor knows of the serving process.
+
+    Args:
+        settings: Limits.
+        now: Monotonic seconds at the start.
+    """
+
+    def __init__(self, settings: Settings, now: float) -> None:
+        self._settings = settings
+        self._last_sign = now
+        self._last_progress = now
+        self._since = now
+        self._is_ready = False
+        self._is_loaded = False
+        self._has_served = False
+        self._failures = 0
+        self._fatal: Fatal | None = None
+        self._fatal_since = now
+        self.job: ActiveJob | None = None
+        self.last_sequence = 0
+
+    def note(self, message: Message, now: float) -> None:
+        """Take in one message."""
+        self._last_sign = now
+        if not isinstance(message, Beat):
+            self._last_progress = now
+        match message:
+            case Ready():
+                self._is_ready, self._since = True, now
+            case Loaded():
+                self._is_loaded, self._since = True, now
+            case Fatal():
+                self._fatal, self._fatal_since = message, now
+            case ActiveJob():
+                self.job, self.last_sequence, self._since = message, 0, now
+            case Emitted():
+                self.last_sequence = message.event.data.sequence
+            case Ended():
+                self.job, self._since, self._has_served = None, now, True
+                self._failures = self._failures + 1 if message.counts_as_failure else self._failures
+                self._failures = 0 if message.succeeded else self._failures
+
+    def verdict(self, now: float) -> Verdict | None:
+        """Tell whether the worker has to end."""
+        return (
+            self._fatal_verdict(now) or self._failures_verdict() or self._hang_verdict(now) or self._idle_verdict(now)
+        )
+
+    def settling_s(self, now: float) -> float:
+        """Return for how many seconds the SDK should be given time to post the last result."""
+        return max(0.0, RESULT_GRACE_S - (now - self._since)) if self._has_served and self.job is None else 0.0
+
+    def died(self, status: int) -> Verdict:
+        """Judge a serving process that ended by itself.
+
+        Args:
+            status: Exit status; negative is a signal's number.
+        """
+        if self._fatal is not None:
+            return self._from_fatal(self._fatal)
+        how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
+        detail = f"The worker's process {how}."
+        return Verdict(Cause.DIED, detail, "Memory may have run out: use a larger GPU or ask for a smaller picture.")
+
+    def _fatal_verdict(self, now: float) -> Verdict | None:
+        if self._fatal is None or self.job is not None:
+            return None
+        waited_long_enough = now - self._fatal_since >= FATAL_GRACE_S or self._failures > 0
+        return self._from_fatal(self._fatal) if waited_long_enough else None
+
+    @staticmethod
+    def _from_fatal(fatal: Fatal) -> Verdict:
+        return Verdict(Cause.FATAL, fatal.detail, fatal.hint, fatal.code)
+
+    def _failures_verdict(self) -> Verdict | None:
+        if self._failures < self._settings.max_failures:
+            return None
+        return Verdict(Cause.FAILURES, f"{self._failures} jobs in a row have failed.", "The log above says why.")
+
+    def _hang_verdict(self, now: float) -> Verdict | None:
+        settings = self._settings
+        if not self._is_ready:
+            silent_s, limit_s, what = now - self._since, settings.start_timeout_s, "start"
+        elif not self._is_loaded and self._fatal is None:
+            silent_s, limit_s, what = now - self._since, settings.load_timeout_s, "load its model"
+        else:
+            # The event loop beats on while a generation hangs, so a job has to show progress of its own.
+            last = self._last_progress if self.job is not None else self._last_sign
+            silent_s, limit_s, what = now - last, settings.hang_timeout_s, "give a sign of life"
+        if silent_s < limit_s:
+            return None
+        return Verdict(Cause.HANG, f"The worker did not {what} within {limit_s:g} s.", "Send the request again.")
+
+    def _idle_verdict(self, now: float) -> Verdict | None:
+        limit_s = self._settings.idle_timeout_s
+        if limit_s is None or self.job is not None or not self._is_loaded or now - self._since < limit_s:
+            return None
+        return Verdict(Cause.IDLE, f"There was no job for {limit_s:g} s.")
+
+
+class ControlError(VisgateError):
+    """Runpod did not do what the watchdog asked."""
+
+    code = ErrorCode.RUNPOD_REFUSED
+
+
+class _TryAgain(Exception):  # noqa: N818, a signal to the retry loop, never seen outside
+    pass
+
+
+class EndpointControl:
+    """Scales this worker's endpoint to zero, or deletes it.
+
+    Args:
+        endpoint_id: The endpoint.
+        api_key: Key for that endpoint alone.
+        base_url: Base URL of Runpod's API v2.
+        first_wait_s: Wait before the second attempt, in seconds; doubles from there.
+    """
+
+    def __init__(self, endpoint_id: str, api_key: SecretStr, *, base_url: str, first_wait_s: float = 1.0) -> None:
+        self._url = f"{base_url.rstrip('/')}/v2/serverless/{endpoint_id}"
+        self._api_key = api_key
+        self._first_wait_s = first_wait_s
+
+    async def act(self, action: WatchdogAction) -> None:
+        """Do it.
+
+        Raises:
+            ControlError: Runpod refused or could not be reached.
+        """
+        if action is WatchdogAction.SCALE_TO_ZERO:
+            await self._request("PATCH", {"workers": {"min": 0, "max": 0}})
+        elif action is WatchdogAction.DELETE:
+            await self._request("DELETE", None)
+
+    async def _request(self, method: str, body: dict[str, object] | None) -> None:
+        """Send `PATCH` or `DELETE /v2/serverless/{id}`; an endpoint that is gone already is what was wanted."""
+        attempts = AsyncRetrying(
+            retry=retry_if_exception_type(_TryAgain),
+            stop=stop_after_attempt(5),
+            wait=wait_exponential_jitter(self._first_wait_s, max=20, jitter=self._first_wait_s),
+            reraise=True,
+        )
+        headers = {"authorization": f"Bearer {self._api_key.get_secret_value()}"}
+
+        async def once() -> None:
+            async with httpx.AsyncClient(follow_redirects=False, timeout=20) as client:
+                try:
+                    answer = await client.request(method, self._url, json=body, headers=headers)
+                except httpx.TransportError as error:
+                    raise _TryAgain(type(error).__name__) from None
+            if answer.status_code == httpx.codes.TOO_MANY_REQUESTS or answer.is_server_error:
+                reason = f"status {answer.status_code}"
+                raise _TryAgain(reason)
+            if not answer.is_success and answer.status_code != httpx.codes.NOT_FOUND:
+                detail = f"Runpod answered {answer.status_code} to {method} of this endpoint."
+                raise ControlError(detail, hint="Check that RUNPOD_API_KEY may change this endpoint.")
+
+        try:
+            await attempts(once)
+        except _TryAgain as error:
+            detail = f"Runpod did not do {method} of this endpoint: {error}."
+            raise ControlError(detail, hint="Scale the endpoint by hand.") from None
+
+
+def control_for(settings: Settings) -> EndpointControl | None:
+    """Return the control of this worker's endpoint, or None where no key or endpoint is known."""
+    if settings.runpod_api_key is None or settings.endpoint_id is None:
+        return None
+    return EndpointControl(settings.endpoint_id, settings.runpod_api_key, base_url=settings.runpod_api_url)
