@@ -1,34 +1,8 @@
-"""Who is calling: taken from the request, held while it runs, and forgotten."""
+"""Who is calling, for one request: no key outlives it."""
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
 
-from fastapi import Depends, Request
-from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
-
-from pulumi_visgate.gateway import masking
-from pulumi_visgate.gateway.problems import InvalidField, MissingKey
-from pulumi_visgate.gateway.state import State
 from pulumi_visgate.runpod import AsyncRunpodClient
-from visgate_contract.names import user_hash
-from visgate_contract.signing import derive_webhook_secret
-
-_KEY = re.compile(r"[A-Za-z0-9_.-]{8,200}")
-_TOKEN = re.compile(r"[A-Za-z0-9_.-]{4,200}")
-
-bearer = HTTPBearer(
-    auto_error=False,
-    scheme_name="RunpodApiKey",
-    description="Your own Runpod API key. It is used for this request and stored nowhere.",
-)
-hf_header = APIKeyHeader(
-    name="X-HF-Token",
-    auto_error=False,
-    scheme_name="HuggingFaceToken",
-    description="Hugging Face token, only for gated models that no volume of yours holds.",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,45 +20,3 @@ class Caller:
     webhook_secret: str = field(repr=False)
     runpod: AsyncRunpodClient = field(repr=False)
     hf_token: str | None = field(default=None, repr=False)
-
-
-async def _body(request: Request) -> Mapping[str, Any]:
-    if request.method != "POST" or not await request.body():
-        return {}
-    try:
-        found = await request.json()
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-async def authenticate(
-    request: Request,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
-    hf_token: Annotated[str | None, Depends(hf_header)],
-) -> Caller:
-    """Return the caller of a request.
-
-    The key comes as a bearer token or, for clients of the upstream service, as `user_runpod_key` in the body.
-
-    Raises:
-        MissingKey: There is no key, or nothing that could be one.
-        InvalidField: The Hugging Face token is malformed.
-    """
-    body = await _body(request)
-    key = credentials.credentials if credentials is not None else body.get("user_runpod_key")
-    token = hf_token or body.get("hf_token")
-    masking.current().learn(value for value in (key, token) if isinstance(value, str))
-    if not isinstance(key, str) or not _KEY.fullmatch(key):
-        raise MissingKey
-    if token is not None and not (isinstance(token, str) and _TOKEN.fullmatch(token)):
-        field_name = "X-HF-Token" if hf_token else "hf_token"
-        raise InvalidField(field=field_name, detail="is not a Hugging Face token.", hint="Tokens look like hf_….")
-    state = State.of(request)
-    identity = user_hash(key)
-    secret = derive_webhook_secret(state.settings.signing_key.get_secret_value(), identity)
-    masking.current().learn([secret])
-    return Caller(identity, secret, state.runpod(key), token)
-
-
-CurrentCaller = Annotated[Caller, Depends(authenticate)]

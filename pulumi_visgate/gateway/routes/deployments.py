@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response, status
 
-from pulumi_visgate.gateway.caller import CurrentCaller
+from pulumi_visgate.gateway.middleware.auth import CurrentCaller
 from pulumi_visgate.gateway.routes.responses import problems
 from pulumi_visgate.gateway.routes.schemas import (
     Deployment,

@@ -5,7 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, status
 
 from pulumi_visgate.gateway import masking
-from pulumi_visgate.gateway.caller import Caller, CurrentCaller
+from pulumi_visgate.gateway.caller import Caller
+from pulumi_visgate.gateway.middleware.auth import CurrentCaller
 from pulumi_visgate.gateway.routes.responses import problems
 from pulumi_visgate.gateway.routes.schemas import JobAnswer, JobLinks, JobRequestBody
 from pulumi_visgate.gateway.services import job_view

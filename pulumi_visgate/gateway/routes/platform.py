@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Request
 
-from pulumi_visgate.gateway.caller import CurrentCaller
+from pulumi_visgate.gateway.middleware.auth import CurrentCaller
 from pulumi_visgate.gateway.routes.responses import bare_problems
 from pulumi_visgate.gateway.routes.schemas import Model, Models, Probe, WebhookKey
 from pulumi_visgate.gateway.state import State

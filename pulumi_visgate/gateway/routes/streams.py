@@ -8,7 +8,8 @@ from fastapi import APIRouter, Header, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from pulumi_visgate.gateway import masking
-from pulumi_visgate.gateway.caller import Caller, CurrentCaller
+from pulumi_visgate.gateway.caller import Caller
+from pulumi_visgate.gateway.middleware.auth import CurrentCaller
 from pulumi_visgate.gateway.problems import problem_of
 from pulumi_visgate.gateway.routes.deployments import EndpointId
 from pulumi_visgate.gateway.routes.jobs import JobId, status_of

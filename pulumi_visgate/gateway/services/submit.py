@@ -178,7 +178,10 @@ class Submitter:
             stop=tenacity.stop_before_delay(self._settings.deadline_s / 2),
             reraise=True,
         )
-        return (await attempts(caller.runpod.run_job, found.candidate.id, request)).id
+        async for attempt in attempts:
+            with attempt:
+                return (await caller.runpod.run_job(found.candidate.id, request)).id
+        raise AssertionError  # tenacity ends with a result or an error
 
     @staticmethod
     async def _is_warm(caller: Caller, endpoint: Candidate) -> bool:
