@@ -1,6 +1,6 @@
 """Endpoint: a serverless endpoint that scales workers by its queue (`/v2/serverless`)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, TypedDict, Unpack
 
 import pulumi
@@ -31,7 +31,7 @@ class EndpointArgs(TypedDict, total=False):
     """Docker image reference of the worker."""
     template_id: pulumi.Input[str]
     """Serverless template whose container settings are copied once; settings given here win."""
-    env: pulumi.Input[dict[str, pulumi.Input[str]]]
+    env: pulumi.Input[Mapping[str, pulumi.Input[str]]]
     """Environment of the workers. Always secret."""
     args: pulumi.Input[str]
     """Arguments of the container's entrypoint."""

@@ -1,6 +1,6 @@
 """LocalService: a process of the local cloud's service host, such as the gateway; of no use without that cloud."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Required, TypedDict, Unpack
 
 import pulumi
@@ -110,7 +110,7 @@ class LocalServiceArgs(TypedDict, total=False):
 
     module: Required[pulumi.Input[str]]
     """Python module that the host runs with `-m`."""
-    env: pulumi.Input[dict[str, pulumi.Input[str]]]
+    env: pulumi.Input[Mapping[str, pulumi.Input[str]]]
     """Its environment. Always secret; the host keeps it in memory only."""
     name: pulumi.Input[str]
     """Name at the host; derived from project, stack and resource when left out."""

@@ -1,6 +1,6 @@
 """Template: container settings that endpoints and pods copy once (`/v2/templates`)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar, Required, TypedDict, Unpack
 
@@ -151,7 +151,7 @@ class TemplateArgs(TypedDict, total=False):
 
     image: Required[pulumi.Input[str]]
     """Docker image reference."""
-    env: pulumi.Input[dict[str, pulumi.Input[str]]]
+    env: pulumi.Input[Mapping[str, pulumi.Input[str]]]
     """Environment of the container. Always secret."""
     args: pulumi.Input[str]
     """Arguments of the container's entrypoint."""

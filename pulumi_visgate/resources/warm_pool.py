@@ -1,6 +1,6 @@
 """WarmPool: an endpoint for one model and task, with a policy for how many workers wait."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Required, TypedDict, Unpack
 
 import pulumi
@@ -149,7 +149,7 @@ class WarmPoolArgs(TypedDict, total=False):
     """Workers of an `always_on` pool that always run, and are paid for; 1 by default."""
     max_workers: pulumi.Input[int]
     """Most workers at once, 3 by default."""
-    env: pulumi.Input[dict[str, pulumi.Input[str]]]
+    env: pulumi.Input[Mapping[str, pulumi.Input[str]]]
     """Environment of the workers. Always secret."""
     gpu_pools: pulumi.Input[Sequence[pulumi.Input[str]]]
     """Serverless GPU pools of the catalog."""

@@ -1,0 +1,88 @@
+"""The parts of the platform on the local cloud: worker from the checkout, gateway as a process, CDN route."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pulumi
+
+from pulumi_visgate.components._base import ArgumentError, child_options
+from pulumi_visgate.resources._settings import NAMESPACE, Settings, is_loopback
+from pulumi_visgate.resources.local_cdn import LocalCdn
+from pulumi_visgate.resources.local_service import LocalService
+
+WORKER_REPOSITORY = "local/visgate-worker"
+GATEWAY_MODULE = "pulumi_visgate.gateway"
+GATEWAY_PREFIX = "VISGATE_GATEWAY_"
+_WORKER_PACKAGES = ("visgate_contract", "visgate_worker")
+_HASH_LENGTH = 12
+
+
+def settings() -> Settings:
+    """Read the settings that the providers of this stack use.
+
+    Raises:
+        ArgumentError: They point to a real account, or the local cloud is not known.
+    """
+    config = pulumi.Config(NAMESPACE)
+    found = Settings.read(lambda key: config.get(key.removeprefix(f"{NAMESPACE}:")), os.environ)
+    if not is_loopback(found.runpod_api_url) or not found.host_url:
+        detail = (
+            "The local cloud is not known here: RUNPOD_API_URL must point to this machine, and VISGATE_HOST_URL too."
+        )
+        raise ArgumentError(detail, hint="Run `visgate local up` and `. .visgate/env`.")
+    return found
+
+
+def worker_image() -> str:
+    """Return a reference to the worker in this checkout, tagged by the content of its code.
+
+    The emulator runs the installed worker for it, so nothing is built.
+    """
+    digest = hashlib.sha256()
+    for package in _WORKER_PACKAGES:
+        spec = find_spec(package)
+        for folder in sorted(spec.submodule_search_locations or ()) if spec else ():
+            for file in sorted(Path(folder).rglob("*.py")):
+                digest.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return f"{WORKER_REPOSITORY}:{digest.hexdigest()[:_HASH_LENGTH]}"
+
+
+def cdn(parent: pulumi.Resource, name: str, bucket: pulumi.Input[str]) -> pulumi.Output[str]:
+    """Publish a bucket at the CDN route and return its URL."""
+    return LocalCdn(name, child_options(parent), bucket=bucket).url
+
+
+def gateway(parent: pulumi.Resource, name: str, values: Mapping[str, pulumi.Input[Any]]) -> pulumi.Output[str]:
+    """Run the gateway in the service host and return its URL.
+
+    Args:
+        parent: Component that owns it.
+        name: Name of the resource.
+        values: Settings of the gateway by lower-case name; lists and mappings become JSON.
+    """
+    known = settings()
+    secret = known.store.secret_access_key
+    local: dict[str, pulumi.Input[Any]] = {
+        "runpod_api_url": known.runpod_api_url,
+        "runpod_jobs_url": os.environ.get("RUNPOD_JOBS_URL", f"{known.runpod_api_url}/jobs/v2"),
+        "s3_endpoint": known.store.endpoint,
+        "s3_region": known.store.region,
+        "s3_access_key_id": known.store.access_key_id,
+        "s3_secret_access_key": secret.get_secret_value() if secret else None,
+        "allow_loopback": True,
+    }
+    env = {
+        GATEWAY_PREFIX + key.upper(): _env_value(value)
+        for key, value in (local | dict(values)).items()
+        if value is not None
+    }
+    return LocalService(name, child_options(parent), module=GATEWAY_MODULE, env=env).url
+
+
+def _env_value(value: pulumi.Input[Any]) -> pulumi.Output[str]:
+    return pulumi.Output.from_input(value).apply(lambda known: known if isinstance(known, str) else json.dumps(known))

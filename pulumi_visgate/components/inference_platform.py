@@ -1,0 +1,217 @@
+"""InferencePlatform: the whole platform in one component."""
+
+from typing import Any, NotRequired, TypedDict
+
+import pulumi
+from pydantic import Field, field_validator, model_validator
+
+from pulumi_visgate.components._base import LOCAL, Arguments, checked, child_options, require_local
+from pulumi_visgate.components.artifact_cdn import ArtifactCdn
+from pulumi_visgate.components.gateway import Gateway, OfferedModelArgs
+from pulumi_visgate.components.geo_routed_cache import DEFAULT_SIZE_GB, GeoRoutedCache
+from pulumi_visgate.components.worker_image import WorkerImage
+from pulumi_visgate.resources.account import account_user_hash
+from pulumi_visgate.resources.signing_key import SigningKey
+from pulumi_visgate.resources.warm_pool import WarmPool
+from visgate_contract.jobs import WEBHOOK_SECRET_ENV
+from visgate_contract.names import model_slug
+from visgate_contract.pools import PoolPolicy
+from visgate_contract.signing import derive_webhook_secret
+from visgate_contract.tasks import Task
+
+
+class PlatformModelArgs(TypedDict):
+    """One model of the platform."""
+
+    model_id: str
+    """Hub id of the model, such as `stabilityai/sdxl-turbo`."""
+    source: str
+    """Folder on this machine with the model in diffusers format; it is put on every volume."""
+    tasks: NotRequired[list[str]]
+    """What callers may ask of it; `text2img` when left out. One pool each."""
+    policy: NotRequired[str]
+    """`on_demand`, the default, or `always_on`."""
+    min_workers: NotRequired[int]
+    """Workers that an `always_on` pool keeps, and that are paid for; 1 by default."""
+    max_workers: NotRequired[int]
+    """Most workers at once, 3 by default."""
+    idle_timeout_s: NotRequired[int]
+    """Seconds until an idle worker stops, 60 by default."""
+    gpu_pools: NotRequired[list[str]]
+    """GPU pools fit for it; the platform's when left out."""
+
+
+class InferencePlatformArgs(TypedDict):
+    """Arguments of `InferencePlatform`."""
+
+    regions: list[str]
+    """Runpod data centers with a model cache; workers run there."""
+    gpu_pools: list[str]
+    """Serverless GPU pools of Runpod's catalog."""
+    models: list[PlatformModelArgs]
+    """What the platform serves."""
+    volume_size_gb: NotRequired[int]
+    """Size of each region's volume in GB, 50 by default."""
+    image: NotRequired[pulumi.Input[str]]
+    """Worker image; this version's own when left out."""
+    signing_key: NotRequired[pulumi.Input[str]]
+    """Key that webhook secrets are derived from; made once and kept in the state when left out."""
+    force_destroy: NotRequired[bool]
+    """Delete artifacts with the platform; off by default."""
+    target: NotRequired[str]
+    """Where gateway and CDN run; `local` is the default."""
+
+
+class _Model(Arguments):
+    model_id: str = Field(min_length=1)
+    source: str = Field(min_length=1)
+    tasks: list[Task] = Field(default_factory=lambda: [Task.TEXT2IMG], min_length=1)
+    policy: PoolPolicy = PoolPolicy.ON_DEMAND
+    min_workers: int | None = Field(default=None, ge=0)
+    max_workers: int | None = Field(default=None, ge=1)
+    idle_timeout_s: int | None = Field(default=None, ge=1, le=3600)
+    gpu_pools: list[str] = Field(default_factory=list)
+
+    def pool_args(self) -> dict[str, Any]:
+        """Return what was given of the arguments that a pool has under the same name."""
+        return self.model_dump(include={"min_workers", "max_workers", "idle_timeout_s"}, exclude_none=True)
+
+
+class _Checked(Arguments):
+    regions: list[str] = Field(min_length=1)
+    gpu_pools: list[str] = Field(min_length=1)
+    models: list[_Model] = Field(min_length=1)
+    volume_size_gb: int = Field(default=DEFAULT_SIZE_GB, ge=10, le=4096)
+    image: object = None
+    signing_key: object = None
+    force_destroy: bool = False
+    target: str = LOCAL
+
+    @field_validator("models")
+    @classmethod
+    def _once(cls, models: list[_Model]) -> list[_Model]:
+        ids = [model.model_id for model in models]
+        if len(set(ids)) != len(ids):
+            message = "names a model twice"
+            raise ValueError(message)
+        return models
+
+    @model_validator(mode="after")
+    def _pools_are_named(self) -> "_Checked":
+        for model in self.models:
+            model.gpu_pools = model.gpu_pools or self.gpu_pools
+        return self
+
+
+class PoolOutput(TypedDict):
+    """One pool of the platform."""
+
+    endpoint_id: str
+    """Runpod endpoint."""
+    model_id: str
+    """Model that it serves."""
+    task: str
+    """Task that it serves."""
+    policy: str
+    """Its policy."""
+
+
+class InferencePlatform(pulumi.ComponentResource):
+    """Gateway, artifact CDN, model caches and worker pools, as one thing."""
+
+    gateway_url: pulumi.Output[str]
+    """Where callers send jobs."""
+    cdn_url: pulumi.Output[str]
+    """Base of the links to artifacts."""
+    bucket: pulumi.Output[str]
+    """Bucket of the artifacts."""
+    pools: pulumi.Output[list[PoolOutput]]
+    """The worker pools."""
+
+    def __init__(self, name: str, args: InferencePlatformArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("visgate:index:InferencePlatform", name, {}, opts)
+        given = checked("InferencePlatform", _Checked, args)
+        require_local("InferencePlatform", given.target)
+
+        image = WorkerImage(f"{name}-worker", _some(image=args.get("image"), target=given.target), child_options(self))
+        cache = GeoRoutedCache(
+            f"{name}-cache",
+            {
+                "regions": given.regions,
+                "models": [{"model_id": model.model_id, "source": model.source} for model in given.models],
+                "size_gb": given.volume_size_gb,
+            },
+            child_options(self),
+        )
+        key = args.get("signing_key")
+        signing_key = pulumi.Output.secret(key) if key else SigningKey(f"{name}-signing-key", child_options(self)).value
+        pools = [
+            self._pool(name, model, task, image=image.ref, cache=cache, signing_key=signing_key, regions=given.regions)
+            for model in given.models
+            for task in model.tasks
+        ]
+        cdn = ArtifactCdn(name, {"force_destroy": given.force_destroy, "target": given.target}, child_options(self))
+        gateway = Gateway(
+            f"{name}-gateway",
+            {
+                "signing_key": signing_key,
+                "image": image.ref,
+                "gpu_pools": given.gpu_pools,
+                "data_center_ids": given.regions,
+                "models": [_offer(model, cache.volume_ids) for model in given.models],
+                "bucket": cdn.bucket,
+                "cdn_url": cdn.url,
+                "target": given.target,
+            },
+            child_options(self),
+        )
+        self.gateway_url = gateway.url
+        self.cdn_url = cdn.url
+        self.bucket = cdn.bucket
+        self.pools = pulumi.Output.all(*map(_pool_output, pools)).apply(list)
+        outputs = ("gateway_url", "cdn_url", "bucket", "pools")
+        self.register_outputs({output: getattr(self, output) for output in outputs})
+
+    def _pool(
+        self,
+        name: str,
+        model: _Model,
+        task: Task,
+        *,
+        image: pulumi.Output[str],
+        cache: GeoRoutedCache,
+        signing_key: pulumi.Output[str],
+        regions: list[str],
+    ) -> WarmPool:
+        user = account_user_hash()
+        secret = pulumi.Output.all(signing_key, user).apply(lambda known: derive_webhook_secret(known[0], known[1]))
+        return WarmPool(
+            f"{name}-{model_slug(model.model_id)}-{task}",
+            child_options(self),
+            model_id=model.model_id,
+            task=task.value,
+            policy=model.policy.value,
+            image=image,
+            gpu_pools=model.gpu_pools,
+            data_center_ids=regions,
+            network_volume_ids=cache.volume_ids,
+            env={WEBHOOK_SECRET_ENV: secret},
+            **model.pool_args(),
+        )
+
+
+def _some(**values: Any) -> Any:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _offer(model: _Model, volume_ids: pulumi.Output[list[str]]) -> OfferedModelArgs:
+    return {
+        "model_id": model.model_id,
+        "tasks": [task.value for task in model.tasks],
+        "policy": model.policy.value,
+        "network_volume_ids": volume_ids,
+    }
+
+
+def _pool_output(pool: WarmPool) -> dict[str, pulumi.Output[str]]:
+    return {"endpoint_id": pool.id, "model_id": pool.model_id, "task": pool.task, "policy": pool.policy}
