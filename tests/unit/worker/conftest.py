@@ -44,6 +44,27 @@ class Answer:
     before: Callable[[], object] | None = None
 
 
+def _serve(handler: Any) -> None:
+    outer: Server = handler.outer
+    length = int(handler.headers.get("content-length") or 0)
+    headers = {name.lower(): value for name, value in handler.headers.items()}
+    answer = outer.take(Request(handler.command, handler.path, headers, handler.rfile.read(length)))
+    if answer.before is not None:
+        answer.before()
+    try:
+        handler.send_response(answer.status)
+        for name, value in answer.headers.items():
+            handler.send_header(name, value)
+        if answer.status != 204:
+            handler.send_header("content-type", answer.content_type)
+            handler.send_header("content-length", str(len(answer.body)))
+        handler.end_headers()
+        if answer.status != 204 and handler.command != "HEAD":
+            handler.wfile.write(answer.body)
+    except OSError:
+        handler.close_connection = True
+
+
 class Server:
     """An HTTP server whose answers a test chooses; keeps every request."""
 
@@ -51,44 +72,23 @@ class Server:
         self.answer = answer
         self.requests: list[Request] = []
         self._changed = threading.Condition()
-        outer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def _serve(self) -> None:
-                length = int(self.headers.get("content-length") or 0)
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                request = Request(self.command, self.path, headers, self.rfile.read(length))
-                with outer._changed:
-                    outer.requests.append(request)
-                    outer._changed.notify_all()
-                answer = outer.answer(request)
-                if answer.before is not None:
-                    answer.before()
-                try:
-                    self.send_response(answer.status)
-                    for name, value in answer.headers.items():
-                        self.send_header(name, value)
-                    if answer.status != 204:
-                        self.send_header("content-type", answer.content_type)
-                        self.send_header("content-length", str(len(answer.body)))
-                    self.end_headers()
-                    if answer.status != 204 and self.command != "HEAD":
-                        self.wfile.write(answer.body)
-                except OSError:
-                    self.close_connection = True
-
-            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = _serve
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        methods = dict.fromkeys(("do_GET", "do_POST", "do_PUT", "do_PATCH", "do_DELETE", "do_HEAD"), _serve)
+        handler = type("Handler", (BaseHTTPRequestHandler,), {"protocol_version": "HTTP/1.1", "outer": self, **methods})
+        handler.log_message = lambda *_: None  # type: ignore[attr-defined]
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def take(self, request: Request) -> Answer:
+        """Keep a request and return its answer; the request counts once the answer is known."""
+        answer = self.answer(request)
+        with self._changed:
+            self.requests.append(request)
+            self._changed.notify_all()
+        return answer
 
     def until(self, condition: Callable[[list[Request]], bool], limit_s: float = LIMIT_S) -> list[Request]:
         """Wait until the requests so far fulfil a condition, and return them."""
@@ -139,11 +139,25 @@ class RunpodQueue:
     def add(self, job_id: str, job_input: dict[str, Any]) -> None:
         self._jobs.put({"id": job_id, "input": job_input})
 
+    def job_input(self, task_id: str, *, count: int = 1, **params: Any) -> dict[str, Any]:
+        """Build a job as the gateway does."""
+        wanted = {"prompt": "a red fox", "width": 64, "height": 64, "steps": 4, "seed": 7, "num_images": count}
+        return {
+            "task_id": task_id,
+            "model_id": MODEL_ID,
+            "params": wanted | params,
+            "uploads": [self.upload(f"{task_id}-{n}.png") for n in range(count)],
+            "webhook_url": self.webhook_url,
+        }
+
     def stop(self, job_id: str) -> None:
         self._stops.put(job_id)
 
     def upload(self, name: str) -> dict[str, Any]:
-        return {"put_url": f"{self.server.url}/store/{name}?X-Amz-Signature={'ab' * 32}", "cdn_url": f"https://cdn/{name}"}
+        return {
+            "put_url": f"{self.server.url}/store/{name}?X-Amz-Signature={'ab' * 32}",
+            "cdn_url": f"https://cdn/{name}",
+        }
 
     @property
     def webhook_url(self) -> str:
@@ -217,12 +231,12 @@ def runpod_queue() -> Iterator[RunpodQueue]:
 class Worker:
     """A real worker process, its output collected."""
 
-    def __init__(self, environ: dict[str, str], log: Path, *, command: tuple[str, ...] = ("-m", "visgate_worker")) -> None:
+    def __init__(self, environ: dict[str, str], log: Path, *, module: str = "visgate_worker") -> None:
         self.log = log
         keep = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
         with log.open("wb") as file:
             self.process = subprocess.Popen(
-                [sys.executable, *command],
+                [sys.executable, "-m", module],
                 env={**keep, "PYTHONDONTWRITEBYTECODE": "1", **environ},
                 stdin=subprocess.DEVNULL,
                 stdout=file,
@@ -262,14 +276,3 @@ def start_worker(tmp_path: Path) -> Iterator[Callable[..., Worker]]:
     yield start
     for worker in workers:
         worker.close()
-
-
-def job_input(runpod_queue: RunpodQueue, task_id: str, *, count: int = 1, **params: Any) -> dict[str, Any]:
-    """Build a job as the gateway does."""
-    return {
-        "task_id": task_id,
-        "model_id": MODEL_ID,
-        "params": {"prompt": "a red fox", "width": 64, "height": 64, "steps": 4, "seed": 7, "num_images": count} | params,
-        "uploads": [runpod_queue.upload(f"{task_id}-{n}.png") for n in range(count)],
-        "webhook_url": runpod_queue.webhook_url,
-    }

@@ -30,7 +30,11 @@ def _encodings(secret: str) -> Iterable[str]:
     yield secret
     yield quote(secret, safe="")
     yield quote_plus(secret)
-    yield json.dumps(secret)[1:-1]
+    for is_ascii in (True, False):
+        escaped = json.dumps(secret, ensure_ascii=is_ascii)[1:-1]
+        yield escaped
+        yield json.dumps(escaped, ensure_ascii=is_ascii)[1:-1]  # JSON as a string inside JSON
+    yield repr(secret)[1:-1]
     yield secret.encode("unicode_escape").decode()
     # Base64 of a longer text that holds the secret: three alignments, whole groups only.
     for skipped in range(3):
