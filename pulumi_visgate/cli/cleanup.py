@@ -85,7 +85,7 @@ def delete_endpoints(runpod: RunpodClient, endpoints: Sequence[Endpoint]) -> Non
 def _print(endpoints: Sequence[Endpoint]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("id", "name", "workers (min-max)", "created"):
-        table.add_column(column, no_wrap=True, overflow="fold")
+        table.add_column(column, overflow="fold")
     for endpoint in endpoints:
         workers = f"{endpoint.workers.min}-{endpoint.workers.max}"
         table.add_row(endpoint.id, endpoint.name, workers, f"{endpoint.created_at:%Y-%m-%d %H:%M}")

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import TextIO
 
 from rich.console import Console
 from rich.text import Text
@@ -9,6 +10,7 @@ from rich.text import Text
 from pulumi_visgate.errors import VisgateError
 from visgate_contract.redaction import Redactor
 
+_PIPE_COLUMNS = 240
 SECRET_VARIABLES = (
     "RUNPOD_API_KEY",
     "HF_TOKEN",
@@ -20,12 +22,18 @@ SECRET_VARIABLES = (
 
 def out() -> Console:
     """Return the console of results."""
-    return Console(file=sys.stdout, highlight=False, markup=False, soft_wrap=True)
+    return _console(sys.stdout)
 
 
 def err() -> Console:
     """Return the console of progress and complaints."""
-    return Console(file=sys.stderr, highlight=False, markup=False, soft_wrap=True)
+    return _console(sys.stderr)
+
+
+def _console(file: TextIO) -> Console:
+    # Where nobody looks at a screen there is no edge to cut at.
+    width = None if file.isatty() else _PIPE_COLUMNS
+    return Console(file=file, width=width, highlight=False, markup=False, soft_wrap=True)
 
 
 def redactor() -> Redactor:

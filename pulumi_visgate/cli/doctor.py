@@ -79,8 +79,8 @@ def look(environ: Mapping[str, str], folder: Path) -> Iterator[Finding]:
     except VisgateError as error:
         yield Finding("project", good=False, found=error.detail, fix=error.hint)
         return
-    yield from _programs(home, environ)
-    free = shutil.disk_usage(home.project).free
+    yield from _programs(environ)
+    free = shutil.disk_usage(next(folder for folder in home.root.parents if folder.exists())).free
     roomy = free >= MIN_FREE_BYTES
     yield Finding("free disk space", roomy, f"{free >> 30} GiB", "" if roomy else "make room for 2 GiB")
     yield from _cloud(home)
@@ -93,9 +93,9 @@ def _distribution(name: str) -> Finding:
         return Finding(name, good=False, found="not installed", fix="`make setup`, or install pulumi-visgate[local]")
 
 
-def _programs(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
+def _programs(environ: Mapping[str, str]) -> Iterator[Finding]:
     try:
-        path = search_path(home.project, environ)
+        path = search_path(environ)
     except VisgateError as error:
         yield Finding("toolchain", good=False, found=error.detail, fix=error.hint)
         return

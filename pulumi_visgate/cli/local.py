@@ -136,7 +136,7 @@ def env() -> None:
 
     home = _home()
     state = CloudState.running(home)
-    path = search_path(home.project, os.environ)
+    path = search_path(os.environ)
     typer.echo(shell_exports(cloud_environment(home, state, path=path, environ=os.environ)), nl=False)
 
 
@@ -154,8 +154,9 @@ def _print_status(home: "Home") -> None:
         err().print("The local cloud has never been started here; `visgate local up` starts it.")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("part", "state", "pid", "url", "log"):
-        table.add_column(column, no_wrap=True, overflow="fold")
+    for column in ("part", "state", "pid", "url"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("log", overflow="fold")
     for part in parts:
         pid = str(part.pid) if part.pid else "-"
         table.add_row(part.name, Text(part.state, style=_STYLES[part.state]), pid, part.url, str(part.log))

@@ -13,14 +13,14 @@ from pulumi_visgate.local.environment import cloud_environment, shell_exports, w
 from pulumi_visgate.local.errors import LocalCloudError
 from pulumi_visgate.local.home import Home, write_private
 from pulumi_visgate.local.host.services import load_records
-from pulumi_visgate.local.logs import tail
+from pulumi_visgate.local.logs import size_of, tail
 from pulumi_visgate.local.processes import base_environment, end_all, free_port, members, python_module, spawn
 from pulumi_visgate.local.state import LOOPBACK, CloudState, locked
 from pulumi_visgate.local.toolchain import S3_PROGRAM, program, search_path
 from visgate_contract.redaction import Redactor
 
 PARTS = ("s3", "emulator", "host")
-READY_PATHS = {"s3": "/healthz", "emulator": "/healthz", "host": "/healthz"}
+READY_PATHS = {"s3": "/healthz", "emulator": "/admin/health", "host": "/healthz"}
 START_S = 60.0
 _PROBE_S = 2.0
 _POLL_S = 0.05
@@ -110,7 +110,7 @@ def up(home: Home, *, environ: Mapping[str, str], say: Callable[[str], None] = l
     Raises:
         LocalCloudError: A tool is missing, or a part did not start; what this call had started is ended again.
     """
-    path = search_path(home.project, environ)
+    path = search_path(environ)
     server = program(S3_PROGRAM, path)
     with locked(home):
         state = CloudState.load(home)
@@ -125,13 +125,14 @@ def up(home: Home, *, environ: Mapping[str, str], say: Callable[[str], None] = l
                 process.stop()
         moved = _choose_ports(state, todo)
         state.save(home)
+        logged = {part: size_of(home.log_file(part)) for part in todo}
         environment = base_environment({**environ, "PATH": path}, home=home.root)
         try:
             for part in todo:
                 argv, extra = _command(part, home, state, server)
                 state.processes[part] = spawn(argv, environment | extra, home.log_file(part))
                 state.save(home)  # at once: whatever happens to this process now, the new one is known
-            _await_ready(home, state, todo)
+            _await_ready(home, state, logged)
         except BaseException:
             for part in todo:
                 if process := state.processes.pop(part, None):
@@ -220,24 +221,24 @@ def _command(part: str, home: Home, state: CloudState, server: Path) -> tuple[li
     return python_module("pulumi_visgate.local.host", "--home", str(home.root)), {}
 
 
-def _await_ready(home: Home, state: CloudState, parts: list[str]) -> None:
+def _await_ready(home: Home, state: CloudState, logged: Mapping[str, int]) -> None:
     deadline = monotonic() + START_S
-    waiting = list(parts)
+    waiting = list(logged)
     while waiting:
         for part in list(waiting):
             if _answers(state.url(part) + READY_PATHS[part]):
                 waiting.remove(part)
             elif not state.processes[part].alive:
-                raise _failed(home, state, part, "ended before it was ready")
+                raise _failed(home, state, part, "ended before it was ready", since=logged[part])
         if waiting and monotonic() > deadline:
-            raise _failed(home, state, waiting[0], f"was not ready after {START_S:.0f} s")
+            raise _failed(home, state, waiting[0], f"was not ready after {START_S:.0f} s", since=logged[waiting[0]])
         if waiting:
             sleep(_POLL_S)
 
 
-def _failed(home: Home, state: CloudState, part: str, why: str) -> LocalCloudError:
+def _failed(home: Home, state: CloudState, part: str, why: str, *, since: int) -> LocalCloudError:
     log = home.log_file(part)
-    end = Redactor(state.secrets()).text("\n".join(tail(log)))
+    end = Redactor(state.secrets()).text("\n".join(tail(log, since=since)))
     return LocalCloudError(f"Part {part} of the local cloud {why}. The end of its log:\n{end}", hint=f"See {log}.")
 
 

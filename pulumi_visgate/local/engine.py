@@ -95,7 +95,7 @@ class Engine:
         Raises:
             LocalCloudError: There is no engine.
         """
-        path = search_path(project, environ)
+        path = search_path(environ)
         variables = cloud_environment(home, state, path=path, environ=environ)
         return cls(
             program(ENGINE_PROGRAM, path),

@@ -45,11 +45,6 @@ class Home:
         raise LocalCloudError(detail, hint=f"Change into the project's folder, or set {HOME_ENV}.")
 
     @property
-    def project(self) -> Path:
-        """The folder that `.visgate` lies in."""
-        return self.root.parent
-
-    @property
     def local(self) -> Path:
         """Data of the local cloud's processes."""
         return self.root / "local"
@@ -82,7 +77,7 @@ class Home:
     @property
     def s3_metadata(self) -> Path:
         """What the S3 server knows of an object besides its bytes."""
-        return self.local / "s3-metadata"
+        return self.local / "metadata"
 
     @property
     def emulator(self) -> Path:

@@ -9,21 +9,27 @@ _BLOCK_BYTES = 64 * 1024
 _POLL_S = 0.3
 
 
-def tail(file: Path, *, lines: int = 20) -> list[str]:
+def tail(file: Path, *, lines: int = 20, since: int = 0) -> list[str]:
     """Return the last lines of a log file; nothing if there is none.
 
     Args:
         file: The log.
         lines: How many.
+        since: Leave out what was there at this size, in bytes.
     """
     try:
         with file.open("rb") as log:
             size = log.seek(0, os.SEEK_END)
-            log.seek(max(0, size - _BLOCK_BYTES))
+            log.seek(max(since if since <= size else 0, size - _BLOCK_BYTES))
             text = log.read().decode(errors="replace")
     except FileNotFoundError:
         return []
     return text.splitlines()[-lines:] if lines else []
+
+
+def size_of(file: Path) -> int:
+    """Return the size of a log file in bytes; 0 if there is none."""
+    return file.stat().st_size if file.exists() else 0
 
 
 def follow(files: dict[str, Path]) -> Iterator[tuple[str, str]]:
@@ -32,7 +38,7 @@ def follow(files: dict[str, Path]) -> Iterator[tuple[str, str]]:
     Args:
         files: Log file by name; one that does not exist yet is waited for.
     """
-    return _follow(files, {name: file.stat().st_size if file.exists() else 0 for name, file in files.items()})
+    return _follow(files, {name: size_of(file) for name, file in files.items()})
 
 
 def _follow(files: dict[str, Path], offsets: dict[str, int]) -> Iterator[tuple[str, str]]:

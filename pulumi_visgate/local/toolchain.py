@@ -11,20 +11,20 @@ from pulumi_visgate.local.errors import LocalCloudError
 
 S3_PROGRAM = "versitygw"
 ENGINE_PROGRAM = "pulumi"
-_SCRIPT = Path("tools/toolchain.py")
+# Beside the package in a checkout; an installed wheel has none, and the programs are then expected on PATH.
+_SCRIPT = Path(__file__).parents[2] / "tools" / "toolchain.py"
 _TIMEOUT_S = 60
 
 
-def tool_folders(project: Path) -> list[Path]:
+def tool_folders(script: Path = _SCRIPT) -> list[Path]:
     """Return the folders of the toolchain, those that belong first on PATH.
 
     Args:
-        project: The checkout. Without `tools/toolchain.py` in it, the programs are expected on PATH.
+        script: The checkout's `tools/toolchain.py`.
 
     Raises:
         LocalCloudError: A tool is not there yet.
     """
-    script = project / _SCRIPT
     if not script.is_file():
         return []
     done = subprocess.run(  # noqa: S603 - the checkout's own script, by its absolute path
@@ -36,17 +36,16 @@ def tool_folders(project: Path) -> list[Path]:
     return [Path(folder) for folder in done.stdout.strip().split(os.pathsep) if folder]
 
 
-def search_path(project: Path, environ: Mapping[str, str]) -> str:
+def search_path(environ: Mapping[str, str]) -> str:
     """Return the PATH of everything that the local cloud runs: this Python's programs, the toolchain, the caller's.
 
     Args:
-        project: The checkout.
         environ: Environment of the caller.
 
     Raises:
         LocalCloudError: A tool is not there yet.
     """
-    first = [str(Path(sys.executable).parent), *map(str, tool_folders(project))]
+    first = [str(Path(sys.executable).parent), *map(str, tool_folders())]
     rest = [folder for folder in environ.get("PATH", os.defpath).split(os.pathsep) if folder and folder not in first]
     return os.pathsep.join([*first, *rest])
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from pulumi_visgate.local.errors import LocalCloudError
 from pulumi_visgate.local.home import Home, write_private
-from pulumi_visgate.local.logs import tail
+from pulumi_visgate.local.logs import size_of, tail
 from pulumi_visgate.local.processes import ProcessRef, free_port, python_module, spawn
 from visgate_contract.redaction import Redactor
 
@@ -203,6 +203,7 @@ class Services:
         address = {"HOST": "127.0.0.1", "PORT": str(port), "PUBLIC_URL": url}
         environment = self._environment | {spec.env_prefix + key: value for key, value in address.items()}
         log_file = self._home.log_file(name)
+        logged = size_of(log_file)
         process = spawn(python_module(spec.module), environment | spec.plain_env(), log_file)
         record = ServiceRecord(
             name=name,
@@ -220,7 +221,7 @@ class Services:
         if reason is None:
             return record
         await asyncio.to_thread(process.stop)
-        masked = Redactor(spec.plain_env().values()).text("\n".join(tail(log_file)))
+        masked = Redactor(spec.plain_env().values()).text("\n".join(tail(log_file, since=logged)))
         detail = f"Service {name} ({spec.module}) {reason}. The end of its log:\n{masked}"
         raise ServiceFailedError(detail, hint=f"The whole log is {log_file}.")
 
