@@ -18,6 +18,8 @@ RunpodError                  anything below
 
 # ruff: noqa: N818  # named after the HTTP status they stand for; the tree above shows that they are errors
 
+from typing import Any
+
 from visgate_contract.errors import ErrorCode, VisgateError
 
 
@@ -25,6 +27,16 @@ class RunpodError(VisgateError):
     """Root of every error of the Runpod client."""
 
     code = ErrorCode.RUNPOD_REFUSED
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let errors cross a process border, whatever their constructor takes."""
+        return _restored, (type(self), self.args, vars(self))
+
+
+def _restored(kind: type[RunpodError], args: tuple[Any, ...], state: dict[str, Any]) -> RunpodError:
+    error = kind.__new__(kind, *args)
+    vars(error).update(state)
+    return error
 
 
 class RunpodApiError(RunpodError):

@@ -1,0 +1,198 @@
+"""What only a real connection shows: hangs, drips, resets, refusals, and that one client keeps its connections.
+
+The clients' clock is the real one; deadlines are short and nothing asserts how long something took.
+"""
+
+import asyncio
+import contextlib
+import socket
+import socketserver
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from pulumi_visgate import runpod
+from pulumi_visgate.runpod import AsyncRunpodClient, RetryPolicy, RunpodClient
+from pulumi_visgate.runpod.models.endpoint import CreateEndpoint
+from pulumi_visgate.runpod.models.volume import CreateNetworkVolume
+
+EMPTY = b'{"endpoints":[]}'
+OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(EMPTY), EMPTY)
+VOLUME = CreateNetworkVolume(name="n", size=10, data_center="d")
+NEW = CreateEndpoint.model_validate(
+    {"name": "n", "type": "QUEUE", "image": "i", "scaling": {"type": "QUEUE_DELAY", "queueDelay": 4}}
+)
+Behaviour = Callable[[socket.socket, threading.Event], None]
+
+
+class Server(socketserver.ThreadingTCPServer):
+    """Reads one request after the other and treats each as the next behaviour says; the last one repeats itself."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self, behaviours: list[Behaviour]) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.behaviours = behaviours
+        self.stopping = threading.Event()
+        self.connections = 0
+        self.requests = 0
+        self.lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def next(self) -> Behaviour:
+        with self.lock:
+            self.requests += 1
+            return self.behaviours.pop(0) if len(self.behaviours) > 1 else self.behaviours[0]
+
+
+class Handler(socketserver.BaseRequestHandler):
+    server: Server
+
+    def handle(self) -> None:
+        with self.server.lock:
+            self.server.connections += 1
+        with contextlib.suppress(OSError):
+            while self._read_request():
+                self.server.next()(self.request, self.server.stopping)
+
+    def _read_request(self) -> bool:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            part = self.request.recv(65536)
+            if not part:
+                return False
+            head += part
+        return True
+
+
+def answers(connection: socket.socket, _stopping: threading.Event) -> None:
+    connection.sendall(OK)
+
+
+def hangs(_connection: socket.socket, stopping: threading.Event) -> None:
+    stopping.wait(30)
+
+
+def resets(connection: socket.socket, _stopping: threading.Event) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def breaks_off(connection: socket.socket, _stopping: threading.Event) -> None:
+    connection.sendall(OK[:-4])
+    connection.shutdown(socket.SHUT_RDWR)
+
+
+def drips(connection: socket.socket, stopping: threading.Event) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n\r\n")
+    while not stopping.wait(0.02):
+        connection.sendall(b" ")
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    with contextlib.ExitStack() as stack:
+
+        def start(*behaviours: Behaviour) -> Server:
+            server = stack.enter_context(Server(list(behaviours)))
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(server.shutdown)
+            stack.callback(server.stopping.set)
+            return server
+
+        yield start
+
+
+@pytest.fixture(params=["blocking", "asynchronous"])
+def call(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    def make(url: str, operation: str, *args: Any, **options: Any) -> Any:
+        settings: dict[str, Any] = {"base_url": url, "timeout_s": 5.0, "jitter": lambda: 0.0, **options}
+        key = f"rpa_{request.node.name.encode().hex()[:60]}"
+        if request.param == "blocking":
+            with RunpodClient(key, **settings) as client:
+                return getattr(client, operation)(*args)
+
+        async def ask() -> Any:
+            async with AsyncRunpodClient(key, **settings) as client:
+                return await getattr(client, operation)(*args)
+
+        return asyncio.run(ask())
+
+    return make
+
+
+@pytest.mark.parametrize("fault", [resets, breaks_off])
+def test_a_broken_connection_is_tried_again_for_a_reading_call(serve: Any, call: Any, fault: Behaviour) -> None:
+    server = serve(fault, answers)
+    assert call(server.url, "list_endpoints") == []
+    assert server.requests == 2
+
+
+@pytest.mark.parametrize("fault", [resets, breaks_off])
+def test_a_broken_connection_is_an_error_for_a_creation(serve: Any, call: Any, fault: Behaviour) -> None:
+    server = serve(fault, answers)
+    with pytest.raises(runpod.RunpodUnreachable, match="may have been carried out") as caught:
+        call(server.url, "create_network_volume", VOLUME)
+    assert caught.value.sent
+    assert server.requests == 1
+
+
+def test_a_hang_is_tried_again_for_a_reading_call(serve: Any, call: Any) -> None:
+    server = serve(hangs, answers)
+    assert call(server.url, "list_endpoints", retry=RetryPolicy(attempt_s=0.2)) == []
+    assert server.requests == 2
+
+
+@pytest.mark.parametrize("fault", [hangs, drips])
+@pytest.mark.parametrize(("operation", "args"), [("list_endpoints", ()), ("create_endpoint", (NEW,))])
+def test_an_answer_that_never_ends_meets_the_deadline(
+    serve: Any, call: Any, fault: Behaviour, operation: str, args: Any
+) -> None:
+    with pytest.raises(runpod.DeadlineExceeded, match="in time"):
+        call(serve(fault).url, operation, *args, timeout_s=0.3)
+
+
+def test_a_refused_connection_was_never_sent(call: Any) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.raises(runpod.RunpodUnreachable, match="not connected") as caught:
+            call(url, "create_endpoint", NEW, retry=RetryPolicy(attempts=2))
+    assert not caught.value.sent
+
+
+def test_one_client_uses_one_connection_for_calls_in_a_row(serve: Any) -> None:
+    server = serve(answers)
+    with RunpodClient("rpa_one_connection", base_url=server.url) as client:
+        for _ in range(5):
+            client.list_endpoints()
+        client.with_timeout(3).list_endpoints()
+    assert (server.requests, server.connections) == (6, 1)
+
+
+def test_a_log_stream_that_is_reset_is_resumed(serve: Any) -> None:
+    line = b'data: {"source":"system","line":"l","ts":"2026-06-01T12:00:00Z"}\n\n'
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+
+    def one_line(number: int) -> Behaviour:
+        def send(connection: socket.socket, _stopping: threading.Event) -> None:
+            connection.sendall(head + b"id: %d\n" % number + line)
+            connection.close()
+
+        return send
+
+    server = serve(one_line(1), resets, one_line(2))
+    with RunpodClient("rpa_log_reset", base_url=server.url, sleep=lambda _: None) as client:
+        following = client.get_worker_logs("ep", "w")
+        with contextlib.closing(following):
+            assert [next(following).id for _ in range(2)] == ["1", "2"]
+    assert server.requests == 3
