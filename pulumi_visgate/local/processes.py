@@ -17,7 +17,7 @@ from pulumi_visgate.local.home import PRIVATE_FILE
 CLOUD_ENV = "VISGATE_CLOUD_HOME"
 TERMINATE_S = 15.0
 KILL_S = 5.0
-_POLL_S = 0.05
+_POLL_S = 0.02
 _SAME_START_S = 2.0  # start times are computed from the boot time, which moves a little when the clock is set
 _KEPT_BYTES = 1 << 20
 
@@ -65,7 +65,13 @@ class ProcessRef(BaseModel):
     @property
     def alive(self) -> bool:
         """It is still this process, and not a zombie."""
-        return self._find() is not None
+        _reap(self.pid)
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.started) < _SAME_START_S
+            return same and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
 
     def stop(self, *, grace_s: float = TERMINATE_S) -> bool:
         """End it and its process group: first politely, then not.
@@ -76,30 +82,19 @@ class ProcessRef(BaseModel):
         Returns:
             True if it was alive.
         """
-        process = self._find()
-        if process is None:
+        if not self.alive:
             return False
         for number, patience_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, KILL_S)):
             _signal_group(self.pid, number)
-            try:
-                process.wait(patience_s)
-            except psutil.TimeoutExpired:
-                continue
-            break
+            # psutil's own wait would also wait until somebody buries the zombie.
+            deadline = monotonic() + patience_s
+            while self.alive and monotonic() < deadline:
+                sleep(_POLL_S)
+            if not self.alive:
+                break
         # Members that ignored SIGTERM would keep ports and files busy.
         _signal_group(self.pid, signal.SIGKILL)
         return True
-
-    def _find(self) -> psutil.Process | None:
-        _reap(self.pid)
-        try:
-            process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started) < _SAME_START_S
-            if same and process.status() != psutil.STATUS_ZOMBIE:
-                return process
-        except psutil.NoSuchProcess:
-            pass
-        return None
 
 
 def _signal_group(group: int, number: signal.Signals) -> None:
