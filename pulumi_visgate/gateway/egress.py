@@ -98,7 +98,7 @@ def check(url: str, policy: EgressPolicy) -> Target:
         raise refused(detail="is not a URL.") from None
     if parsed.scheme not in {"https", "http"} or not parsed.host:
         raise refused(detail="must be an https URL with a host.")
-    if parsed.userinfo or "@" in parsed.netloc.decode("ascii", "replace"):
+    if "@" in re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]:
         raise refused(detail="must not hold a user name or password.")
     if parsed.fragment:
         raise refused(detail="must not hold a fragment (#).")
@@ -194,7 +194,12 @@ async def post(
     """
     literal = f"[{address}]" if address.version == 6 else str(address)  # noqa: PLR2004, the IP version
     pinned = target.url.copy_with(host=literal)
-    named = {**headers, "host": target.url.netloc.decode("ascii"), "user-agent": "visgate-gateway"}
+    named = {
+        **headers,
+        "host": target.url.netloc.decode("ascii"),
+        "user-agent": "visgate-gateway",
+        "accept-encoding": "identity",
+    }
     request = client.build_request(
         "POST", pinned, content=body, headers=named, extensions={"sni_hostname": target.host}
     )

@@ -100,10 +100,15 @@ def _stream(state: State, content: AsyncIterator[ServerSentEvent]) -> EventSourc
 
 
 async def _closing_with_problem(content: AsyncIterator[ServerSentEvent]) -> AsyncIterator[ServerSentEvent]:
-    """Say how soon to come back, pass the stream on, and end it with a problem event where it fails."""
-    yield ServerSentEvent(comment="connected", retry=RETRY_MS)
+    """Open the stream at once, pass it on, and end it with a problem event where it fails.
+
+    How soon to come back is said with the first event: some clients take a `retry` alone for an event.
+    """
+    yield ServerSentEvent(comment="connected")
+    retry: int | None = RETRY_MS
     try:
         async for event in content:
+            event.retry, retry = retry, None
             yield event
     except VisgateError as error:
         problem, _ = problem_of(error)

@@ -13,8 +13,6 @@ from pulumi_visgate.gateway.app import create_app
 from pulumi_visgate.gateway.settings import OfferedModel, Settings
 from pulumi_visgate.gateway.state import Clients
 from pulumi_visgate.runpod._policy import shared_quota
-from visgate_contract.names import user_hash
-from visgate_contract.signing import derive_webhook_secret
 
 KEY = "rpa_CANARYKEY0000000000000000000001"
 SIGNING_KEY = "signing-key-of-the-tests-0123456789"
@@ -226,7 +224,3 @@ def serve(runpod: FakeRunpod, new_settings: NewSettings) -> Serve:
             yield client
 
     return serving
-
-
-def secret_of(key: str = KEY) -> str:
-    return derive_webhook_secret(SIGNING_KEY, user_hash(key))
