@@ -95,8 +95,8 @@ class Query(Request):
     """Query parameters of an operation."""
 
     def params(self) -> dict[str, str]:
-        """Return the parameters as the API wants them: lists joined by commas, booleans in lower case."""
-        return {name: _query_value(value) for name, value in self.body().items()}
+        """Return the parameters as the API wants them: lists joined by commas or absent, booleans in lower case."""
+        return {name: _query_value(value) for name, value in self.body().items() if value != []}
 
 
 def _query_value(value: Any) -> str:
