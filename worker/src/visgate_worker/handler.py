@@ -146,7 +146,7 @@ class JobRun:
         runpod_job_id = str(self._job.get("id"))
         secret = services.settings.webhook_secret
         if secret is not None and services.settings.endpoint_id:
-            ref = JobRef(services.settings.endpoint_id, runpod_job_id)
+            ref = JobRef(services.settings.endpoint_id, runpod_job_id, job_input.task_id)
             self._job_id = ref.job_id(secret.get_secret_value())
         services.link.send(
             ActiveJob(
