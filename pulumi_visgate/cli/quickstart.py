@@ -1,6 +1,7 @@
 """`visgate quickstart`: everything on this machine, and two pictures to show for it. `make up` runs this."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -33,6 +34,7 @@ COLD_S = 300.0
 SEED = 7
 PROMPT = "a red fox"
 _MODEL_S = 300
+_IN_PROGRESS = re.compile(r"^\s*@ |(creating|updating|deleting|refreshing|reading) \(\d+s\)|^(Updating|Destroying) \(")
 
 
 class QuickstartError(VisgateError):
@@ -73,7 +75,9 @@ class Steps:
         self._console.print(Text(f"  {line}"))
 
     def aside(self, line: str) -> None:
-        """Print what a tool says."""
+        """Print what a tool says, the lines apart that only tell of work in progress."""
+        if _IN_PROGRESS.search(line):
+            return
         self._console.print(Text(f"    {line}", style="dim"))
 
 

@@ -100,7 +100,8 @@ class Engine:
         return cls(
             program(ENGINE_PROGRAM, path),
             project=project,
-            environment={**environ, **variables},
+            # The engine knows --event-log, which its own automation library uses too, only with this set.
+            environment={**environ, **variables, "PULUMI_DEBUG_COMMANDS": "true"},
             log_file=home.log_file("pulumi"),
             secrets=(*state.secrets(), variables["RUNPOD_API_KEY"]),
             say=say,
