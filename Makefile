@@ -1,0 +1,80 @@
+# The whole command surface of the project. Everything runs from the environment that `setup` makes.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON3 ?= python3
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/visgate
+UV_VENV := $(CACHE)/uv
+UV := $(or $(shell command -v uv 2>/dev/null),$(UV_VENV)/bin/uv)
+# `pulumi` finds the programs of the environment and the toolchain first.
+ENTER = export PATH="$(CURDIR)/.venv/bin:$$($(PYTHON3) tools/toolchain.py path):$$PATH"
+MARKED := not gpu and not live
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+.PHONY: setup
+setup: .venv/.ready ## the Python environment, the Pulumi engine and the S3 server
+	@$(PYTHON3) tools/toolchain.py ensure
+
+.venv/.ready: uv.lock pyproject.toml worker/pyproject.toml | $(UV)
+	@echo "visgate: installing the Python environment"
+	$(UV) sync --frozen --all-packages --extra local --compile-bytecode
+	touch $@
+
+# Where uv is missing, pip brings it, into a folder of its own that all checkouts share.
+$(UV_VENV)/bin/uv:
+	@echo "visgate: installing uv"
+	$(PYTHON3) -m venv --without-pip $(UV_VENV)
+	$(PYTHON3) -m pip --python $(UV_VENV)/bin/python install --quiet --disable-pip-version-check uv
+
+.PHONY: up
+up: setup ## the main job: a cloud on this machine, the stack, two pictures
+	@.venv/bin/visgate quickstart
+
+.PHONY: down
+down: ## undo `up`: stack, cloud and processes
+	@test -x .venv/bin/visgate || { echo "visgate: nothing was set up here."; exit 0; }
+	.venv/bin/visgate teardown
+
+.PHONY: fmt
+fmt: setup ## format the code, and mend what can be mended
+	@.venv/bin/ruff format
+	.venv/bin/ruff check --fix
+
+.PHONY: check
+check: setup ## format, lint, types, import layers
+	@.venv/bin/ruff format --check
+	.venv/bin/ruff check
+	.venv/bin/mypy
+	.venv/bin/pyright
+	.venv/bin/lint-imports
+
+.PHONY: test
+test: setup ## every tier: unit, contract, engine, e2e, chaos, canary
+	@$(ENTER)
+	.venv/bin/pytest -m "$(MARKED)"
+
+.PHONY: test-engine
+test-engine: setup ## the tier with the real Pulumi engine
+	@$(ENTER)
+	.venv/bin/pytest tests/engine
+
+.PHONY: e2e
+e2e: setup ## the tiers with the whole local stack
+	@$(ENTER)
+	.venv/bin/pytest tests/e2e tests/chaos tests/canary
+
+.PHONY: bench
+bench: setup ## the benchmarks; writes bench/results.json
+	@$(ENTER)
+	.venv/bin/python -m bench
+
+.PHONY: docs
+docs: setup ## write the reference pages that come from the code
+	@.venv/bin/typer pulumi_visgate.cli.app utils docs --name visgate --title "The visgate command" --output docs/reference/cli.md
