@@ -97,6 +97,7 @@ class Server:
             return list(self.requests)
 
     def close(self) -> None:
+        """Stop serving; a second time does nothing."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -113,6 +114,12 @@ def make_server() -> Iterator[Callable[..., Server]]:
     yield make
     for server in servers:
         server.close()
+
+
+@pytest.fixture
+def answer_of() -> type[Answer]:
+    """The answers that a server's function returns."""
+    return Answer
 
 
 @pytest.fixture(scope="session")

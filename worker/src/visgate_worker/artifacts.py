@@ -5,15 +5,15 @@ import io
 import logging
 import time
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import httpx
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_random_exponential
 
 from visgate_contract.errors import ErrorCode
 from visgate_contract.jobs import Upload
 from visgate_contract.tasks import ImageFormat
 from visgate_worker.failures import JobFailedError
+from visgate_worker.urls import host_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -78,7 +78,7 @@ class Uploader:
         attempts = Retrying(
             retry=retry_if_exception_type(_TryAgain),
             stop=stop_after_attempt(UPLOAD_ATTEMPTS) | stop_after_delay(self._deadline_s),
-            wait=wait_exponential_jitter(initial=self._first_wait_s, max=10, jitter=self._first_wait_s),
+            wait=wait_random_exponential(multiplier=self._first_wait_s, max=10),
             reraise=True,
         )
         try:
@@ -109,7 +109,6 @@ class Uploader:
 
 
 def _failed(upload: Upload, reason: str) -> JobFailedError:
-    host = urlsplit(upload.put_url).hostname or "the given upload URL"
-    detail = f"The picture could not be stored at {host}: {reason}."
+    detail = f"The picture could not be stored at {host_of(upload.put_url)}: {reason}."
     hint = "Send the request again; if it stays so, check the bucket and that upload URLs live long enough."
     return JobFailedError(detail, hint=hint, code=ErrorCode.UPLOAD_FAILED)

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
 import httpx
 from pydantic import SecretStr
@@ -20,11 +19,12 @@ from tenacity import (
     RetryCallState,
     retry_if_exception_type,
     stop_before_delay,
-    wait_exponential_jitter,
+    wait_random_exponential,
 )
 
 from visgate_contract.events import Event, Status
 from visgate_contract.signing import webhook_headers
+from visgate_worker.urls import host_of
 
 log = logging.getLogger(__name__)
 
@@ -145,15 +145,16 @@ class _JobDelivery:
         self._is_gone = False
         self.is_closed = False
         self.task = asyncio.get_running_loop().create_task(self._run())
+        self.task.add_done_callback(lambda _: self._settled.set())
 
     def add(self, event: Event) -> None:
         if event.data.status.is_terminal:
             self.is_closed = True
             # The end is what the receiver waits for; progress that is still in its way is not worth the time.
             self._drop_progress()
-        self._queue.append(event)
-        if len(self._queue) > self._policy.queue_limit:
+        elif len(self._queue) >= self._policy.queue_limit:
             self._drop_progress()
+        self._queue.append(event)
         self._settled.clear()
         self._arrived.set()
 
@@ -179,7 +180,7 @@ class _JobDelivery:
             return
         policy = self._policy
         deadline_s = policy.terminal_deadline_s if event.data.status.is_terminal else policy.event_deadline_s
-        own_wait = wait_exponential_jitter(policy.first_wait_s, max=policy.max_wait_s, jitter=policy.first_wait_s)
+        own_wait = wait_random_exponential(multiplier=policy.first_wait_s, max=policy.max_wait_s)
 
         def wait(state: RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None
@@ -201,8 +202,7 @@ class _JobDelivery:
         try:
             await attempts(self._attempt, event)
         except _NotDelivered as error:
-            host = urlsplit(self._url).hostname
-            log.warning("event %s was not delivered to %s: %s", event.id, host, error)
+            log.warning("event %s was not delivered to %s: %s", event.id, host_of(self._url), error)
 
     async def _attempt(self, event: Event) -> None:
         body, now = event.body(), self._now()

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import httpx
 from pydantic import SecretStr
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from visgate_contract.errors import ErrorCode, VisgateError
 from visgate_worker.link import ActiveJob, Beat, Emitted, Ended, Fatal, Loaded, Message, Ready
@@ -193,7 +193,7 @@ class EndpointControl:
         attempts = AsyncRetrying(
             retry=retry_if_exception_type(_TryAgain),
             stop=stop_after_attempt(5),
-            wait=wait_exponential_jitter(self._first_wait_s, max=20, jitter=self._first_wait_s),
+            wait=wait_random_exponential(multiplier=self._first_wait_s, max=20),
             reraise=True,
         )
         headers = {"authorization": f"Bearer {self._api_key.get_secret_value()}"}

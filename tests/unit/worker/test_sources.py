@@ -1,0 +1,88 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from visgate_contract.errors import ErrorCode
+from visgate_worker import sources
+from visgate_worker.failures import JobFailedError
+from visgate_worker.sources import ModelFolder, find_model
+
+
+def put(folder: Path, content: object = None) -> Path:
+    folder.mkdir(parents=True)
+    text = content if isinstance(content, str) else json.dumps(content or {"_class_name": "StableDiffusionPipeline"})
+    (folder / "model_index.json").write_text(text)
+    return folder
+
+
+@pytest.fixture
+def hub_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Stand in for the hub, which has nothing."""
+    calls: list[str] = []
+
+    def hub(_volume: Path, model_id: str, _revision: str | None, _token: object) -> None:
+        calls.append(model_id)
+
+    monkeypatch.setattr(sources, "hub", hub)
+    return calls
+
+
+def test_the_volumes_folder_comes_first(tmp_path: Path, hub_calls: list[str]) -> None:
+    put(tmp_path / "huggingface-cache/hub/models--org--name/snapshots/abc")
+    folder = put(tmp_path / "models/org/name")
+    assert find_model(tmp_path, "org/name") == ModelFolder(folder, "volume")
+    assert hub_calls == []
+
+
+def test_the_volumes_hub_cache_comes_next_by_the_branch(tmp_path: Path, hub_calls: list[str]) -> None:
+    cache = tmp_path / "huggingface-cache/hub/models--org--name"
+    put(cache / "snapshots/zzz")
+    wanted = put(cache / "snapshots/abc")
+    (cache / "refs").mkdir()
+    (cache / "refs/main").write_text("abc")
+    assert find_model(tmp_path, "org/name").path == wanted
+    assert hub_calls == []
+
+
+def test_a_cache_without_branches_gives_a_snapshot(tmp_path: Path) -> None:
+    wanted = put(tmp_path / "huggingface-cache/hub/models--org--name/snapshots/abc")
+    assert find_model(tmp_path, "org/name").path == wanted
+
+
+def test_a_revision_is_never_answered_with_another(tmp_path: Path, hub_calls: list[str]) -> None:
+    put(tmp_path / "models/org/name")
+    cache = tmp_path / "huggingface-cache/hub/models--org--name"
+    put(cache / "snapshots/abc")
+    with pytest.raises(JobFailedError, match="org/name at revision v2"):
+        find_model(tmp_path, "org/name", "v2")
+    assert hub_calls == ["org/name"]
+    wanted = put(cache / "snapshots/v2")
+    assert find_model(tmp_path, "org/name", "v2").path == wanted
+    nearer = put(tmp_path / "models/org/name/v2")
+    assert find_model(tmp_path, "org/name", "v2").path == nearer
+
+
+def test_a_model_that_is_nowhere_is_named_with_the_places(tmp_path: Path, hub_calls: list[str]) -> None:
+    with pytest.raises(JobFailedError, match=r"org/name .*network volume.*hub") as caught:
+        find_model(tmp_path / "absent", "org/name")
+    assert caught.value.code is ErrorCode.MODEL_NOT_FOUND
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("content", ["not json", "[1]"])
+def test_a_broken_index_is_a_load_failure(tmp_path: Path, content: str) -> None:
+    folder = ModelFolder(put(tmp_path / "model", content), "volume")
+    with pytest.raises(JobFailedError, match=r"model_index\.json") as caught:
+        folder.index()
+    assert caught.value.code is ErrorCode.MODEL_LOAD_FAILED
+
+
+def test_the_size_counts_linked_files_as_in_a_hub_cache(tmp_path: Path) -> None:
+    blob = tmp_path / "blob"
+    blob.write_bytes(b"x" * 1000)
+    folder = tmp_path / "snapshot"
+    (folder / "unet").mkdir(parents=True)
+    (folder / "unet/weights").symlink_to(blob)
+    (folder / "model_index.json").write_text("{}")
+    assert ModelFolder(folder, "volume").size_bytes() == 1002
