@@ -35,7 +35,10 @@ def create_app(settings: Settings, *, clients: Clients | None = None) -> FastAPI
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with opened(settings, clients or Clients()) as state:
             app.state.visgate = state
-            yield
+            try:
+                yield
+            finally:
+                del app.state.visgate
 
     app = FastAPI(
         title="visgate gateway",

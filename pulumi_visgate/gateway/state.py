@@ -9,6 +9,7 @@ import httpx
 from fastapi import Request
 
 from pulumi_visgate.gateway import egress
+from pulumi_visgate.gateway.problems import Refused
 from pulumi_visgate.gateway.services.announce import Courier
 from pulumi_visgate.gateway.services.directory import Directory
 from pulumi_visgate.gateway.services.provision import Provisioner
@@ -16,6 +17,7 @@ from pulumi_visgate.gateway.services.submit import Submitter
 from pulumi_visgate.gateway.services.uploads import Uploads
 from pulumi_visgate.gateway.settings import Settings
 from pulumi_visgate.runpod import AsyncRunpodClient, RetryPolicy
+from visgate_contract.errors import ErrorCode
 
 _NO_KEY = "no-key-yet"
 # An answer is waited for, so fewer and shorter repeats than the client's own.
@@ -57,8 +59,14 @@ class State:
 
     @staticmethod
     def of(request: Request) -> "State":
-        """Return the state of the application that a request came to."""
-        state: State = request.app.state.visgate
+        """Return the state of the application that a request came to.
+
+        Raises:
+            Refused: It has not started, or is ending (503).
+        """
+        state: State | None = getattr(request.app.state, "visgate", None)
+        if state is None:
+            raise Refused(503, "The gateway is not ready.", code=ErrorCode.INTERNAL, hint="Try again in a moment.")
         return state
 
     def runpod(self, api_key: str) -> AsyncRunpodClient:

@@ -151,6 +151,7 @@ class Directory:
         """Drop the listing, also one that is on its way: something changed that it may not show."""
         user = self._user(user_hash)
         user.listing = None
+        user.loading = None
         user.version += 1
 
     def _user(self, user_hash: str) -> _User:

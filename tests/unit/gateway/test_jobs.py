@@ -17,7 +17,8 @@ KEY = "rpa_CANARYKEY0000000000000000000001"
 SIGNING_KEY = "signing-key-of-the-tests-0123456789"
 MODEL = "visgate/tiny-sd"
 SECRET = derive_webhook_secret(SIGNING_KEY, user_hash(KEY))
-BODY = {"model": MODEL, "input": {"prompt": "a red fox", "width": 64, "height": 64, "seed": 7}}
+INPUT = {"prompt": "a red fox", "width": 64, "height": 64, "seed": 7}
+BODY = {"model": MODEL, "input": INPUT}
 
 
 def pool(runpod: Any, *, workers_max: int = 2, policy: PoolPolicy = PoolPolicy.ALWAYS_ON, **changes: Any) -> str:
@@ -61,7 +62,7 @@ async def test_a_job_for_a_started_pool_is_warm(serve: Any, runpod: Any) -> None
 async def test_the_queued_job_is_what_the_worker_reads(serve: Any, runpod: Any) -> None:
     pool(runpod)
     async with serve() as client:
-        answer = await client.post("/v1/jobs", json={**BODY, "input": {**BODY["input"], "num_images": 2}})
+        answer = await client.post("/v1/jobs", json={**BODY, "input": {**INPUT, "num_images": 2}})
     (sent,) = runpod.bodies["run"]
     job = JobInput.model_validate_json(json.dumps(sent["input"]))
     assert answer.json()["status"] == "accepted_cold"
