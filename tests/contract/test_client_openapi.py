@@ -220,9 +220,8 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path, *(place for key, one in inside for place in places(one, (*path, key)))]
 
 
-WRONG = st.sampled_from(
-    [None, "", " ", "x", "12.8", "-", 0, -1, 1, 9, 0.4, 5.5, 5000, True, [], ["a", "a"], {}, {"a": 1}]
-)
+WRONG_VALUES = [None, "", " ", "x", "12.8", "-", 0, -1, 1, 9, 0.4, 5.5, 5000, True, [], ["a", "a"], {}, {"a": 1}]
+WRONG = st.sampled_from(WRONG_VALUES)
 
 
 @st.composite
@@ -250,6 +249,63 @@ def test_a_changed_body_is_refused_by_the_model_when_the_schema_refuses_it(name:
     body = data.draw(allowed(name).flatmap(changed))
     found = faults(request_schema(name), body)
     assert accepted(REQUESTS[name], body) is not bool(found), found
+
+
+CONTAINER = {"args": "-v", "disk": 20, "env": {"A": "b"}, "image": "i", "ports": ["80/http"], "registry": "r"}
+ENDPOINT = {
+    **CONTAINER,
+    "name": "n",
+    "gpu": {
+        "pools": ["A"],
+        "excludedTypes": ["x"],
+        "count": 1,
+        "allowedCudaVersions": ["12.8"],
+        "minCudaVersion": "12.8",
+    },
+    "cpu": [{"id": "cpu5c", "vcpuCount": 2}],
+    "scaling": {"type": "QUEUE_DELAY", "queueDelay": 4},
+    "dataCenterIds": ["d"],
+    "flashboot": "OFF",
+    "networkVolumes": ["v"],
+    "templateId": "t",
+    "timeout": 1000,
+    "workers": {"min": 0, "max": 3, "idleTimeout": 5},
+}
+TEMPLATE = {
+    **CONTAINER,
+    "name": "n",
+    "allowedCudaVersions": ["12.8"],
+    "category": "CPU",
+    "mounts": {"persistent": {"size": 10, "path": "/w"}},
+    "public": False,
+    "serverless": True,
+    "startJupyter": False,
+    "startSsh": False,
+}
+FULL: dict[str, dict[str, Any]] = {
+    "CreateEndpointRequest": {**ENDPOINT, "type": "QUEUE"},
+    "UpdateEndpointRequest": {**ENDPOINT, "scaling": {"type": "REQUEST_COUNT", "requestCount": 1}},
+    "CreateTemplateRequest": TEMPLATE,
+    "UpdateTemplateRequest": TEMPLATE,
+    "CreateNetworkVolumeRequest": {"name": "n", "size": 10, "dataCenter": "d", "type": "STANDARD"},
+    "UpdateNetworkVolumeRequest": {"name": "n", "size": 10},
+    "CreateRegistryRequest": {"name": "n", "username": "u", "password": "p"},
+    "CreateDelegationRequest": {"resource": "r", "name": "n"},
+}
+EDGES = [0.49, 0.5, 2, 10, 3600, 3601, 4096, 4097, "12", "12.8.1", "QUEUE", "LOAD_BALANCER", " x", False]
+
+
+@by_request
+def test_every_field_has_the_bounds_of_the_schema(name: str) -> None:
+    full = FULL[name]
+    assert full.keys() == merged(request_schema(name))["properties"].keys()
+    assert not faults(request_schema(name), full)
+    for place in places(full)[1:]:
+        for value in (*WRONG_VALUES, *EDGES):
+            body = json.loads(json.dumps(full))
+            parent = functools.reduce(lambda inside, key: inside[key], place[:-1], body)
+            parent[place[-1]] = value
+            assert accepted(REQUESTS[name], body) is not bool(faults(request_schema(name), body)), (place, value)
 
 
 def test_every_example_of_the_document_is_a_body_we_would_send() -> None:
