@@ -12,7 +12,6 @@ from pulumi_visgate.runpod._exchange import Fault, Send
 from pulumi_visgate.runpod.logs import HEARTBEAT_S
 
 LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=30.0)
-STREAM_TIMEOUT = httpx.Timeout(HEARTBEAT_S, connect=5.0)
 
 _CONNECT_S = 5.0
 _MAX_BODY = 64 * 1024 * 1024  # a job's result is at most 20 MB
@@ -24,20 +23,20 @@ def user_agent() -> str:
     return f"pulumi-visgate/{version('pulumi-visgate')}"
 
 
-def arguments(step: Send, timeout: httpx.Timeout | None = None) -> dict[str, Any]:
+def arguments(step: Send) -> dict[str, Any]:
     """Return the arguments of httpx's request functions."""
-    own = httpx.Timeout(step.timeout_s, connect=min(_CONNECT_S, step.timeout_s))
     return {
         "method": step.method,
         "url": step.url,
         "headers": dict(step.headers),
         "json": step.json,
-        "timeout": timeout or own,
+        "timeout": httpx.Timeout(step.timeout_s, connect=min(_CONNECT_S, step.timeout_s)),
     }
 
 
 def opening(response: httpx.Response) -> Reply:
-    """Return status and headers of a stream whose body is still to come."""
+    """Return status and headers of a stream whose body is still to come, and let it be silent for a heartbeat."""
+    response.request.extensions["timeout"]["read"] = HEARTBEAT_S  # the call's own deadline was for the headers
     return Reply(response.status_code, response.headers, b"")
 
 

@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from pulumi_visgate.runpod import logs
 from pulumi_visgate.runpod._call import Call, Reply
 from pulumi_visgate.runpod._exchange import Core, Exchange, Fault, Pause, Send
-from pulumi_visgate.runpod._http import LIMITS, STREAM_TIMEOUT, TOO_SLOW, Body, arguments, fault_of, opening, user_agent
+from pulumi_visgate.runpod._http import LIMITS, TOO_SLOW, Body, arguments, fault_of, opening, user_agent
 from pulumi_visgate.runpod._operations import Asynchronous, Blocking, secret
 from pulumi_visgate.runpod._policy import RetryPolicy
 from pulumi_visgate.runpod.errors import RunpodError
@@ -168,7 +168,7 @@ class RunpodClient(Blocking):
 
     def _open(self, opened: list[httpx.Response], step: Send) -> Reply | Fault:
         try:
-            request = self._http.build_request(**arguments(step, STREAM_TIMEOUT))
+            request = self._http.build_request(**arguments(step))
             response = self._http.send(request, stream=True)
             if response.is_success:
                 opened.append(response)
@@ -317,7 +317,7 @@ class AsyncRunpodClient(Asynchronous):
 
     async def _open(self, opened: list[httpx.Response], step: Send) -> Reply | Fault:
         try:
-            request = self._http.build_request(**arguments(step, STREAM_TIMEOUT))
+            request = self._http.build_request(**arguments(step))
             async with asyncio.timeout(step.timeout_s):
                 response = await self._http.send(request, stream=True)
                 if response.is_success:

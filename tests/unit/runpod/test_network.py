@@ -196,3 +196,42 @@ def test_a_log_stream_that_is_reset_is_resumed(serve: Any) -> None:
         with contextlib.closing(following):
             assert [next(following).id for _ in range(2)] == ["1", "2"]
     assert server.requests == 3
+
+
+def follow(kind: str, url: str, **options: Any) -> list[str]:
+    """Return the first line of a log with that deadline for opening it."""
+    settings: dict[str, Any] = {"base_url": url, "retry": RetryPolicy(attempts=1), **options}
+    if kind == "blocking":
+        with (
+            RunpodClient("rpa_follow", **settings) as client,
+            contextlib.closing(client.get_worker_logs("e", "w")) as log,
+        ):
+            return [next(log).line]
+
+    async def ask() -> list[str]:
+        async with (
+            AsyncRunpodClient("rpa_follow", **settings) as client,
+            contextlib.aclosing(client.get_worker_logs("e", "w")) as log,
+        ):
+            return [(await anext(log)).line]
+
+    return asyncio.run(ask())
+
+
+@pytest.mark.parametrize("kind", ["blocking", "asynchronous"])
+def test_a_log_that_does_not_open_meets_the_deadline(serve: Any, kind: str) -> None:
+    with pytest.raises(runpod.DeadlineExceeded, match="getWorkerLogs"):
+        follow(kind, serve(hangs).url, timeout_s=0.2)
+
+
+@pytest.mark.parametrize("kind", ["blocking", "asynchronous"])
+def test_an_open_log_may_be_silent_for_longer_than_the_deadline(serve: Any, kind: str) -> None:
+    def late(connection: socket.socket, stopping: threading.Event) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
+        stopping.wait(0.4)
+        connection.sendall(b'id: 1\ndata: {"source":"system","line":"late","ts":"2026-06-01T12:00:00Z"}\n\n')
+        connection.close()
+
+    server = serve(late)
+    assert follow(kind, server.url, timeout_s=0.2) == ["late"]
+    assert server.requests == 1
