@@ -68,7 +68,13 @@ class Found:
 
 
 class Inputs(BaseModel):
-    """Base of the input models: every field has a description, units are in names.
+    """Base of the input models: units are in names, and nothing but the inputs is accepted."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, hide_input_in_errors=True)
+
+
+class NamedInputs(Inputs):
+    """Inputs of a resource that has a name.
 
     Args:
         name: Name at the API; derived from `owner` when left out.
@@ -76,11 +82,9 @@ class Inputs(BaseModel):
         adopt: Take over the one existing resource of this name instead of refusing.
     """
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True, hide_input_in_errors=True)
-
     name: str | None = None
     owner: str | None = None
-    adopt: bool | None = None
+    adopt: bool = False
 
 
 class Crud(ABC):
@@ -160,7 +164,7 @@ class Crud(ABC):
 
     def complete(self, values: dict[str, Any]) -> None:
         """Fill in values that follow from others; the base derives the name."""
-        if not values.get("name"):
+        if "name" in values and not values["name"]:
             values["name"] = self.own_name(values)
 
     def own_name(self, values: Properties) -> Any:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from pulumi_visgate.resources._adopt import find_or_create
-from pulumi_visgate.resources._crud import Crud, Found, Inputs, Problem, WithEnv
+from pulumi_visgate.resources._crud import Crud, Found, Inputs, NamedInputs, Problem, WithEnv
 from pulumi_visgate.resources._endpoint_wire import observed_inputs, patch, request
 from pulumi_visgate.resources._values import UNKNOWN, Properties, has_unknown
 from pulumi_visgate.runpod.errors import NotFound
@@ -43,7 +43,7 @@ class CpuFlavor(BaseModel):
     vcpus: int = Field(ge=2)
 
 
-class EndpointInputs(Inputs):
+class EndpointInputs(NamedInputs):
     """Inputs of an endpoint; `EndpointArgs` describes them."""
 
     image: str | None = None

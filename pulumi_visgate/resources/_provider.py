@@ -163,7 +163,8 @@ class VisgateResource(Resource, module="visgate", name="Resource"):
         crud = provider.crud
         props: dict[str, Any] = {name: None for name in (*crud.model.model_fields, *crud.outputs)}
         props |= {name: value for name, value in args.items() if value is not None}
-        props["owner"] = f"{pulumi.get_project()}/{pulumi.get_stack()}/{resource_name}"
+        if "owner" in crud.model.model_fields:
+            props["owner"] = f"{pulumi.get_project()}/{pulumi.get_stack()}/{resource_name}"
         for name in crud.secret:
             if props.get(name) is not None:
                 props[name] = pulumi.Output.secret(props[name])

@@ -1,8 +1,7 @@
 """What the operations of one process share: clients, quota view, short-lived lists and the catalog; no Pulumi."""
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
-from threading import Lock, RLock
+from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -40,6 +39,7 @@ class Named(Protocol):
 
 
 NamedT = TypeVar("NamedT", bound=Named)
+T = TypeVar("T")
 
 
 class Listing(Generic[NamedT]):
@@ -90,6 +90,27 @@ class Listing(Generic[NamedT]):
             self._deleted.add(id_)
 
 
+class Once(Generic[T]):
+    """Makes a value at its first use, once for all threads; an error is not remembered.
+
+    Every value has a lock of its own, so that values may be made from one another.
+
+    Args:
+        make: Makes it.
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._lock = Lock()
+        self._made: list[T] = []
+
+    def __call__(self) -> T:
+        with self._lock:
+            if not self._made:
+                self._made.append(self._make())
+            return self._made[0]
+
+
 class Session:
     """Shared by every resource of one account in one process.
 
@@ -101,49 +122,47 @@ class Session:
         self.settings = settings
         self.redactor = Redactor(settings.secrets())
         self.adopted: set[str] = set()
-        self._lock = RLock()
-        self.endpoints: Listing[Endpoint] = Listing(self._list_endpoints)
-        self.templates: Listing[Template] = Listing(self._list_templates)
-        self.volumes: Listing[NetworkVolume] = Listing(self._list_volumes)
+        self.endpoints: Listing[Endpoint] = Listing(lambda: self.runpod.list_endpoints())  # noqa: PLW0108, made late
+        self.templates: Listing[Template] = Listing(lambda: self.runpod.list_templates())  # noqa: PLW0108, made late
+        self.volumes: Listing[NetworkVolume] = Listing(
+            lambda: self.runpod.list_network_volumes()  # noqa: PLW0108, made late
+        )
+        self._runpod = Once(lambda: RunpodClient(settings.require_key(), base_url=settings.runpod_api_url))
+        self._host = Once(self._connect_host)
+        self._gpu_types = Once(lambda: list(self.runpod.list_gpu_types()))
+        self._data_centers = Once(lambda: list(self.runpod.list_data_centers()))
+        self._store = Once(lambda: s3_client(settings.store))
+        self._volume_stores: dict[str | None, Once[S3Client]] = {}
 
-    @cached_property
+    @property
     def user_hash(self) -> str:
         """Identity of the account's key."""
         return user_hash(self.settings.require_key())
 
-    @cached_property
+    @property
     def runpod(self) -> RunpodClient:
         """Client of the account."""
-        with self._lock:
-            return RunpodClient(self.settings.require_key(), base_url=self.settings.runpod_api_url)
+        return self._runpod()
 
-    @cached_property
+    @property
     def host(self) -> httpx.Client:
         """Client of the local cloud's service host."""
-        url, token = self.settings.host_url, self.settings.host_token
-        if url is None or token is None:
-            detail = "The local cloud's service host is not known."
-            raise ConfigError(detail, hint="Run `visgate local up` and `. .visgate/env`.")
-        headers = {"authorization": f"Bearer {token.get_secret_value()}"}
-        return httpx.Client(base_url=url, headers=headers, timeout=HOST_TIMEOUT_S, trust_env=False)
+        return self._host()
 
-    @cached_property
+    @property
     def gpu_types(self) -> "list[GpuType]":
         """GPU types of the catalog."""
-        with self._lock:
-            return list(self.runpod.list_gpu_types())
+        return self._gpu_types()
 
-    @cached_property
+    @property
     def data_centers(self) -> "list[DataCenter]":
         """Data centers of the catalog."""
-        with self._lock:
-            return list(self.runpod.list_data_centers())
+        return self._data_centers()
 
-    @cached_property
+    @property
     def store(self) -> "S3Client":
         """S3 client for buckets."""
-        with self._lock:
-            return s3_client(self.settings.store)
+        return self._store()
 
     def volume_store(self, data_center: str | None) -> "S3Client":
         """Return the S3 client that reaches the network volumes of a data center.
@@ -151,17 +170,16 @@ class Session:
         Args:
             data_center: Runpod's id, such as `EU-RO-1`; may be None where one store serves all.
         """
-        with self._lock:
-            return s3_client(volume_settings(self.settings.volume_store, data_center))
+        make = Once(lambda: s3_client(volume_settings(self.settings.volume_store, data_center)))
+        return self._volume_stores.setdefault(data_center, make)()
 
-    def _list_endpoints(self) -> "list[Endpoint]":
-        return self.runpod.list_endpoints()
-
-    def _list_templates(self) -> "list[Template]":
-        return self.runpod.list_templates()
-
-    def _list_volumes(self) -> "list[NetworkVolume]":
-        return self.runpod.list_network_volumes()
+    def _connect_host(self) -> httpx.Client:
+        url, token = self.settings.host_url, self.settings.host_token
+        if url is None or token is None:
+            detail = "The local cloud's service host is not known."
+            raise ConfigError(detail, hint="Run `visgate local up` and `. .visgate/env`.")
+        headers = {"authorization": f"Bearer {token.get_secret_value()}"}
+        return httpx.Client(base_url=url, headers=headers, timeout=HOST_TIMEOUT_S, trust_env=False)
 
 
 _sessions: dict[Settings, Session] = {}

@@ -34,8 +34,12 @@ def has_unknown(value: object) -> bool:
 
 
 def without_empty(values: Properties) -> dict[str, Any]:
-    """Leave out what says nothing: None and empty text, list or mapping, which the API does not tell apart."""
-    return {name: value for name, value in values.items() if value is UNKNOWN or value not in (None, "", [], {})}
+    """Leave out what says nothing: None, False, and empty text, list or mapping, which the API does not tell apart."""
+    return {name: value for name, value in values.items() if not _is_empty(value)}
+
+
+def _is_empty(value: object) -> bool:
+    return value is None or value is False or value == "" or value in ([], {})
 
 
 def same(old: object, new: object, *, ordered: bool = True) -> bool:
@@ -48,7 +52,7 @@ def same(old: object, new: object, *, ordered: bool = True) -> bool:
     """
     if has_unknown(old) or has_unknown(new):
         return False
-    old, new = (None if value in ("", [], {}) else value for value in (old, new))
+    old, new = (None if _is_empty(value) else value for value in (old, new))
     if not ordered and isinstance(old, list) and isinstance(new, list):
         return len(old) == len(new) and all(item in new for item in old)
     return bool(old == new)

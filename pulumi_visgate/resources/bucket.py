@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, Unpack
 import pulumi
 from pydantic import Field, field_validator
 
-from pulumi_visgate.resources._crud import Crud, Found, Inputs, Problem
+from pulumi_visgate.resources._crud import Crud, Found, NamedInputs, Problem
 from pulumi_visgate.resources._provider import Provider, VisgateResource
 from pulumi_visgate.resources._s3 import attempting, delete_objects, delete_versions, object_sizes
 from pulumi_visgate.resources._values import Properties, has_unknown
@@ -22,7 +22,7 @@ _RULE_ID = "visgate-expire"
 _OPTIONS = ("public_read", "cors_origins", "expire_after_days")
 
 
-class BucketInputs(Inputs):
+class BucketInputs(NamedInputs):
     """Inputs of a bucket; `BucketArgs` describes them."""
 
     name: str | None = Field(default=None, pattern=_NAME)

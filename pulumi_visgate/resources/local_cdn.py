@@ -23,7 +23,7 @@ class LocalCdnCrud(Crud):
     kind = "LocalCdn"
     model = LocalCdnInputs
     fixed = ("bucket",)
-    notes = frozenset({"name", "owner", "adopt"})
+    notes = frozenset()
     outputs = ("url",)
 
     def create(self, inputs: Properties) -> tuple[str, dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Required, TypedDict, Unpack
 import pulumi
 from pydantic import Field
 
-from pulumi_visgate.resources._crud import Change, Crud, Found, Inputs, WithEnv
+from pulumi_visgate.resources._crud import Change, Crud, Found, NamedInputs, WithEnv
 from pulumi_visgate.resources._endpoint_crud import Env
 from pulumi_visgate.resources._local_host import host_delete, host_get, host_put
 from pulumi_visgate.resources._provider import Provider, VisgateResource
@@ -16,7 +16,7 @@ from pulumi_visgate.resources.errors import HostError
 _NAME_LENGTH = 63
 
 
-class LocalServiceInputs(Inputs):
+class LocalServiceInputs(NamedInputs):
     """Inputs of a service; `LocalServiceArgs` describes them."""
 
     name: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")

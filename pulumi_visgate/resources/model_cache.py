@@ -40,12 +40,11 @@ class ModelCacheCrud(Crud):
     kind = "ModelCache"
     model = ModelCacheInputs
     fixed = ("model_id", "volume_id", "bucket")
-    notes = frozenset({"name", "owner", "adopt", "source", "data_center"})
+    notes = frozenset({"source", "data_center"})
     outputs = ("prefix", "file_count", "size_bytes")
 
     def complete(self, values: dict[str, Any]) -> None:
         """Compute the digest of the source; what the program says of it does not count."""
-        super().complete(values)
         source = values.get("source")
         values["digest"] = None
         if not has_unknown([source, values.get("model_id")]) and (Path(str(source)) / "model_index.json").is_file():

@@ -8,7 +8,7 @@ import pulumi
 from pydantic import Field
 
 from pulumi_visgate.resources._adopt import find_or_create
-from pulumi_visgate.resources._crud import Crud, Found, Inputs, Problem
+from pulumi_visgate.resources._crud import Crud, Found, NamedInputs, Problem
 from pulumi_visgate.resources._provider import Provider, VisgateResource
 from pulumi_visgate.resources._values import UNKNOWN, Properties, has_unknown
 from pulumi_visgate.resources.errors import InUse
@@ -21,7 +21,7 @@ from pulumi_visgate.runpod.models.volume import (
 )
 
 
-class NetworkVolumeInputs(Inputs):
+class NetworkVolumeInputs(NamedInputs):
     """Inputs of a network volume.
 
     Args:

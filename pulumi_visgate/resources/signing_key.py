@@ -29,7 +29,7 @@ class SigningKeyCrud(Crud):
     kind = "SigningKey"
     model = SigningKeyInputs
     fixed = ("rotation",)
-    notes = frozenset({"name", "owner", "adopt"})
+    notes = frozenset()
     outputs = ("value",)
     secret = frozenset({"value"})
 

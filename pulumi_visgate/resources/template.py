@@ -8,7 +8,7 @@ import pulumi
 from pydantic import Field
 
 from pulumi_visgate.resources._adopt import find_or_create
-from pulumi_visgate.resources._crud import Crud, Found, Inputs, Problem, WithEnv
+from pulumi_visgate.resources._crud import Crud, Found, NamedInputs, Problem, WithEnv
 from pulumi_visgate.resources._endpoint_crud import CudaVersion, Env
 from pulumi_visgate.resources._provider import Provider, VisgateResource
 from pulumi_visgate.resources._values import Properties
@@ -17,7 +17,7 @@ from pulumi_visgate.runpod.models import template as wire
 from pulumi_visgate.runpod.models.template import CreateTemplate, TemplateCategory, UpdateTemplate
 
 
-class TemplateInputs(Inputs):
+class TemplateInputs(NamedInputs):
     """Inputs of a template; `TemplateArgs` describes them."""
 
     image: str = Field(min_length=1)
