@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
 from visgate_contract.errors import ContractError, ErrorCode
-from visgate_contract.signing import JobRef, derive_webhook_secret, new_task_id, webhook_headers
+from visgate_contract.signing import JobRef, derive_webhook_secret, new_task_id, task_time, webhook_headers
 
 KEY = "k" * 24
 USER = "a" * 64
@@ -52,15 +52,16 @@ def test_a_short_signing_key_is_refused_with_a_way_out() -> None:
 @given(
     st.from_regex(r"[A-Za-z0-9_]{1,30}", fullmatch=True),
     st.from_regex(r"[A-Za-z0-9-]{1,50}", fullmatch=True),
+    st.none() | st.just(new_task_id(datetime(2026, 1, 1, tzinfo=UTC))),
 )
-def test_a_job_id_gives_back_endpoint_and_job(endpoint: str, job: str) -> None:
-    ref = JobRef(endpoint, job)
+def test_a_job_id_gives_back_endpoint_job_and_task(endpoint: str, job: str, task_id: str | None) -> None:
+    ref = JobRef(endpoint, job, task_id)
     assert JobRef.parse(ref.job_id(SECRET), SECRET) == ref
 
 
 @given(st.integers(min_value=0), st.sampled_from("0123456789abcdefXYZ_-"))
 def test_a_changed_job_id_is_refused(position: int, letter: str) -> None:
-    job_id = JobRef("ep1", "job-1-e1").job_id(SECRET)
+    job_id = JobRef("ep1", "job-1-e1", new_task_id(datetime(2026, 1, 1, tzinfo=UTC))).job_id(SECRET)
     at = position % len(job_id)
     changed = job_id[:at] + letter + job_id[at + 1 :]
     if changed == job_id:
@@ -82,3 +83,14 @@ def test_task_ids_sort_by_time_and_do_not_repeat() -> None:
     assert ids == sorted(ids)
     assert len({new_task_id(start) for _ in range(50)}) == 50
     assert all(len(task_id) == len("task_") + 26 for task_id in ids)
+
+
+@given(st.datetimes(min_value=datetime(1980, 1, 1), max_value=datetime(2200, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001
+def test_a_task_id_tells_when_it_was_made(made: datetime) -> None:
+    assert abs(task_time(new_task_id(made)) - made) < timedelta(milliseconds=2)
+
+
+@pytest.mark.parametrize("task_id", ["task_", "task_" + "u" * 26, "task_" + "0" * 25, "0" * 27])
+def test_what_is_no_task_id_has_no_time(task_id: str) -> None:
+    with pytest.raises(ContractError, match="task_id"):
+        task_time(task_id)

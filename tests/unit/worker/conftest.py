@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -235,15 +235,20 @@ def runpod_queue() -> Iterator[RunpodQueue]:
     made.server.close()
 
 
+MODULE = ("-m", "visgate_worker")
+
+
 class Worker:
     """A real worker process, its output collected."""
 
-    def __init__(self, environ: dict[str, str], log: Path, *, module: str = "visgate_worker") -> None:
+    def __init__(
+        self, environ: dict[str, str], log: Path, *, command: Sequence[str] = ("-m", "visgate_worker")
+    ) -> None:
         self.log = log
         keep = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
         with log.open("wb") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module],
+                [sys.executable, *command],
                 env={**keep, "PYTHONDONTWRITEBYTECODE": "1", **environ},
                 stdin=subprocess.DEVNULL,
                 stdout=file,
@@ -270,6 +275,20 @@ class Worker:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+
+
+@pytest.fixture
+def fresh_queue() -> Iterator[RunpodQueue]:
+    """A queue that no other test's worker takes jobs from."""
+    made = RunpodQueue()
+    yield made
+    made.server.close()
+
+
+@pytest.fixture(scope="session")
+def worker_class() -> type[Worker]:
+    """The class of worker processes, for fixtures of a wider scope than `start_worker`."""
+    return Worker
 
 
 @pytest.fixture

@@ -7,17 +7,24 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+
+SERVE = (sys.executable, "-m", "visgate_worker.serve")
 
 
-def main() -> int:
-    """Run the worker until it ends; returns the exit status."""
+def main(serve: Sequence[str] = SERVE) -> int:
+    """Run the worker until it ends; returns the exit status.
+
+    Args:
+        serve: Command of the serving process.
+    """
     started = time.time()
     read_end, write_end = os.pipe()
     # The key that may scale or delete the endpoint stays with the supervisor, away from model code.
     env = {name: value for name, value in os.environ.items() if name != "RUNPOD_API_KEY"}
     env |= {"VISGATE_LINK_FD": str(write_end), "VISGATE_STARTED_AT": repr(started), "PYTHONUNBUFFERED": "1"}
-    child = subprocess.Popen(
-        [sys.executable, "-m", "visgate_worker.serve"],
+    child = subprocess.Popen(  # noqa: S603, our own module in our own interpreter
+        serve,
         env=env,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

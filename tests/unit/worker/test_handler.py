@@ -1,0 +1,289 @@
+import asyncio
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from PIL import Image
+
+from visgate_contract.capabilities import Capability
+from visgate_contract.errors import ErrorCode
+from visgate_contract.events import Event, LoadReport, Status
+from visgate_contract.jobs import JobProgress, JobResult
+from visgate_contract.signing import JobRef, derive_webhook_secret
+from visgate_worker.adapters.base import Generation
+from visgate_worker.artifacts import Uploader
+from visgate_worker.failures import JobFailedError
+from visgate_worker.handler import ColdStart, JobHandler, Services
+from visgate_worker.link import ActiveJob, Emitted, Ended, Link, Message, parse
+from visgate_worker.logs import Masker
+from visgate_worker.model import LoadedModel
+from visgate_worker.runtime.base import OnStep
+from visgate_worker.settings import Settings
+
+if TYPE_CHECKING:
+    from tests.unit.worker.conftest import Server
+
+SECRET = derive_webhook_secret("a signing key of a test platform", "0" * 64)
+TASK_ID = "task_" + "0" * 26
+CANARY = "canary-hugging-face-token"
+REPORT = LoadReport(source="volume", size_bytes=123, seconds=0.5)
+
+
+class Drawing:
+    def __call__(
+        self, prompt: str, height: int, width: int, num_inference_steps: int = 4, generator: Any = None
+    ) -> None:
+        """Draw."""
+
+
+class FakeRuntime:
+    """Steps without a model; `before_step` may wait or raise."""
+
+    pipeline = Drawing
+
+    def __init__(self) -> None:
+        self.before_step: Callable[[int], object] = lambda _: None
+
+    def load(self, folder: Path) -> None:
+        """Have nothing to load."""
+
+    def generate(self, generation: Generation, on_step: OnStep) -> Image.Image:
+        for step in range(1, generation.steps + 1):
+            self.before_step(step)
+            on_step(step)
+        return Image.new("RGB", (64, 64), (generation.seed % 256, 0, 0))
+
+
+@dataclass
+class Bench:
+    """A handler with everything around it."""
+
+    handler: JobHandler
+    runtime: FakeRuntime
+    model: "Future[LoadedModel]"
+    store: "Server"
+    link_end: int
+    progress: list[Any] = field(default_factory=list)
+
+    def load(self) -> None:
+        self.model.set_result(LoadedModel("org/model", self.runtime, Capability("NewPipeline"), REPORT, 3.0))
+
+    def job(self, **more: Any) -> dict[str, Any]:
+        params = {"prompt": "a fox", "seed": 5, "steps": 4} | more.pop("params", {})
+        count = params.get("num_images", 1)
+        uploads = [{"put_url": f"{self.store.url}/{n}?X-Amz-Signature=s", "cdn_url": f"cdn/{n}"} for n in range(count)]
+        job_input = {"task_id": TASK_ID, "model_id": "org/model", "params": params, "uploads": uploads}
+        return {"id": "job-1", "input": job_input | {"webhook_url": "http://receiver/"} | more}
+
+    def run(self, **more: Any) -> JobResult:
+        answer = asyncio.run(self.handler(self.job(**more)))
+        return as_runpod_holds_it(answer)
+
+    def messages(self) -> list[Message]:
+        """Return what the supervisor has been told so far."""
+        return [parse(line) for line in os.read(self.link_end, 1_000_000).splitlines()]
+
+
+def as_runpod_holds_it(answer: dict[str, Any]) -> JobResult:
+    output = json.loads(json.dumps(answer))
+    error = output.pop("error", None)
+    result = JobResult.from_runpod({"status": "FAILED" if error else "COMPLETED", "output": output, "error": error})
+    assert result is not None
+    return result
+
+
+@pytest.fixture
+def bench(make_server: "Callable[..., Server]") -> Iterator[Bench]:
+    read_end, write_end = os.pipe()
+    settings = Settings.model_validate(
+        {"model_id": "org/model", "webhook_secret": SECRET, "endpoint_id": "ep1", "worker_id": "w1"}
+    )
+    uploader = Uploader(first_wait_s=0.01)
+    model: Future[LoadedModel] = Future()
+    progress: list[Any] = []
+    services = Services(
+        settings=settings,
+        link=Link(write_end),
+        model=model,
+        uploader=uploader,
+        send_update=lambda _, update: progress.append(update),
+        mask=Masker({"HF_TOKEN": CANARY}).text,
+        cold_start=ColdStart(0.1, 0.2),
+    )
+    yield Bench(JobHandler(services), FakeRuntime(), model, make_server(), read_end, progress)
+    uploader.close()
+    os.close(read_end)
+    os.close(write_end)
+
+
+def story(events: tuple[Event, ...]) -> list[tuple[int, Status]]:
+    return [(event.data.sequence, event.data.status) for event in events]
+
+
+def test_a_job_ends_ready_with_every_phase_reported(bench: Bench) -> None:
+    bench.load()
+    result = bench.run(params={"num_images": 2})
+    assert result.error is None
+    assert [artifact.seed for artifact in result.artifacts] == [5, 6]
+    assert [artifact.url for artifact in result.artifacts] == ["cdn/0", "cdn/1"]
+    assert [len(request.body) for request in bench.store.requests] == [one.size_bytes for one in result.artifacts]
+    assert story(result.events)[:3] == [(0, Status.PROVISIONING), (1, Status.STARTED), (2, Status.PROGRESS)]
+    assert story(result.events)[-1][1] is Status.READY
+    assert [sequence for sequence, _ in story(result.events)] == list(range(len(result.events)))
+    ready = result.events[-1].data
+    assert ready.artifacts == result.artifacts
+    assert ready.load == result.load == REPORT
+    assert result.timings is not None
+    assert (result.timings.interpreter_s, result.timings.sdk_import_s) == (0.1, 0.2)
+    assert (result.timings.framework_import_s, result.timings.load_s) == (3.0, 0.5)
+    assert result.timings.ttft_s is not None
+    assert result.timings.total_s is not None
+    assert result.timings.ttft_s <= result.timings.total_s
+
+
+def test_the_supervisor_is_told_the_same_and_can_speak_for_the_job(bench: Bench) -> None:
+    bench.load()
+    result = bench.run()
+    messages = bench.messages()
+    assert tuple(one.event for one in messages if isinstance(one, Emitted)) == result.events
+    job = messages[0]
+    assert isinstance(job, ActiveJob)
+    assert job.job_id is not None
+    assert JobRef.parse(job.job_id, SECRET) == JobRef("ep1", "job-1", TASK_ID)
+    assert {event.data.job_id for event in result.events} == {job.job_id}
+    assert messages[-1] == Ended(succeeded=True, counts_as_failure=False)
+
+
+def test_an_announced_job_begins_with_started(bench: Bench) -> None:
+    bench.load()
+    assert story(bench.run(announced=True).events)[0] == (1, Status.STARTED)
+
+
+def test_the_second_job_finds_the_model_in_memory(bench: Bench) -> None:
+    bench.load()
+    bench.run()
+    result = bench.run()
+    assert result.load == LoadReport(source="memory", size_bytes=123, seconds=0)
+    assert result.timings is not None
+    assert result.timings.load_s == 0
+    assert result.timings.framework_import_s is None
+
+
+def test_progress_is_cumulative_and_none_follows_the_result(bench: Bench) -> None:
+    bench.load()
+    result = bench.run()
+    reports = [JobProgress.model_validate(update).events for update in bench.progress]
+    assert reports
+    assert all(report == result.events[: len(report)] for report in reports)
+    assert all(not event.data.status.is_terminal for report in reports for event in report)
+
+
+def test_without_a_seed_one_is_chosen_and_told(bench: Bench) -> None:
+    bench.load()
+    seeds = {bench.run(params={"seed": None}).artifacts[0].seed for _ in range(3)}
+    assert len(seeds) == 3
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"model_id": "other/model"}, "this worker serves org/model, not other/model"),
+        ({"params": {"num_images": 2}, "uploads": [{"put_url": "u", "cdn_url": "c"}]}, "1 given for 2 pictures"),
+    ],
+)
+def test_a_job_that_does_not_fit_is_refused_and_does_not_count(bench: Bench, more: dict[str, Any], words: str) -> None:
+    bench.load()
+    result = bench.run(**more)
+    assert result.error is not None
+    assert result.error.code is ErrorCode.INVALID_REQUEST
+    assert words in result.error.detail
+    assert result.error.hint
+    assert bench.messages()[-1] == Ended(succeeded=False, counts_as_failure=False)
+
+
+def test_input_that_is_no_job_is_an_error_that_names_the_field(bench: Bench) -> None:
+    bench.load()
+    result = bench.run(params={"width": -64})
+    assert result.error is not None
+    assert "params.width" in result.error.detail
+    assert result.error.code is ErrorCode.INVALID_REQUEST
+
+
+def boom(_: int) -> None:
+    message = f"broke with {CANARY}\nand a second line"
+    raise RuntimeError(message)
+
+
+def test_an_unexpected_error_is_one_failed_event_without_traceback_or_secret(bench: Bench) -> None:
+    bench.load()
+    bench.runtime.before_step = boom
+    result = bench.run()
+    assert result.error is not None
+    assert result.error.code is ErrorCode.INTERNAL
+    assert result.error.detail == "The worker failed: RuntimeError: broke with [masked]"
+    assert [status for _, status in story(result.events)].count(Status.FAILED) == 1
+    assert result.events[-1].data.error is not None
+    messages = bench.messages()
+    assert CANARY not in repr(messages)
+    assert messages[-1] == Ended(succeeded=False, counts_as_failure=True)
+
+
+def test_a_model_that_cannot_be_loaded_fails_the_job_with_the_reason(bench: Bench) -> None:
+    bench.model.set_exception(JobFailedError("gone", hint="copy it", code=ErrorCode.MODEL_NOT_FOUND))
+    result = bench.run()
+    assert result.error is not None
+    assert (result.error.code, result.error.detail, result.error.hint) == (ErrorCode.MODEL_NOT_FOUND, "gone", "copy it")
+    assert story(result.events)[-1] == (2, Status.FAILED)
+
+
+def test_a_store_that_refuses_fails_the_job(bench: Bench, answer_of: Callable[..., Any]) -> None:
+    bench.load()
+    bench.store.answer = lambda _: answer_of(status=403)
+    result = bench.run()
+    assert result.error is not None
+    assert result.error.code is ErrorCode.UPLOAD_FAILED
+    assert result.artifacts == ()
+
+
+async def cancel_when(bench: Bench, begun: threading.Event, release: Callable[[], object]) -> None:
+    job = asyncio.get_running_loop().create_task(bench.handler(bench.job(params={"steps": 100})))
+    assert await asyncio.to_thread(begun.wait, 10)
+    job.cancel()
+    await asyncio.sleep(0)
+    release()
+    with pytest.raises(asyncio.CancelledError):
+        await job
+
+
+def test_cancelling_ends_the_generation_at_its_next_step(bench: Bench) -> None:
+    bench.load()
+    begun, go_on, steps = threading.Event(), threading.Event(), []
+
+    def wait(step: int) -> None:
+        steps.append(step)
+        begun.set()
+        go_on.wait(10)
+
+    bench.runtime.before_step = wait
+    asyncio.run(cancel_when(bench, begun, go_on.set))
+    assert steps == [1]
+    messages = bench.messages()
+    last = [one.event for one in messages if isinstance(one, Emitted)][-1].data
+    assert last.status is Status.FAILED
+    assert last.error is not None
+    assert last.error.code is ErrorCode.CANCELLED
+    assert messages[-1] == Ended(succeeded=False, counts_as_failure=False)
+
+
+def test_cancelling_does_not_wait_for_a_model_that_is_still_loading(bench: Bench) -> None:
+    begun = threading.Event()
+    begun.set()
+    asyncio.run(cancel_when(bench, begun, lambda: None))
+    assert not bench.model.done()
+    assert bench.messages()[-1] == Ended(succeeded=False, counts_as_failure=False)
