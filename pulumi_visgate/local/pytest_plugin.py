@@ -21,7 +21,7 @@ def runpod_emulator_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator
     from pulumi_visgate.local.emulator.testing import EmulatorServer  # noqa: PLC0415, keeps every other run fast
 
     folder = tmp_path_factory.mktemp("runpod-emulator")
-    with EmulatorServer(folder / "data", folder / "volumes") as server:
+    with EmulatorServer(folder / "data", folder / "volumes", ("--webhook-retry", "0.2", "--kill-grace", "3")) as server:
         yield server
 
 

@@ -153,19 +153,21 @@ async def list_accounts(call: Call) -> Response:
 
 async def wipe_account(call: Call) -> Response:
     """Delete everything an account has, kill its workers and wait until they are gone."""
-    account, emulator = call.param("account"), call.emulator
-    workers = [worker for worker in emulator.fleet.all() if worker.account == account]
-    for record in emulator.store.list(Kind.ENDPOINT, account):
-        endpoints.remove(emulator, record, at_once=True)
-    for record in emulator.store.list(Kind.VOLUME, account):
-        volumes.remove(call, record)
-    for kind in (Kind.TEMPLATE, Kind.REGISTRY, Kind.DELEGATION):
-        for record in emulator.store.list(kind, account):
-            emulator.store.remove(record)
-    await emulator.fleet.kill(workers)
-    emulator.usage.forget(account)
-    emulator.traffic.reset(account)
-    emulator.identity.forget(account)
+    await _wipe(call, call.param("account"))
+    return no_content()
+
+
+async def reset(call: Call) -> Response:
+    """Put everything back to how it was started, without accounts; only time does not go back."""
+    emulator = call.emulator
+    emulator.faults.clear()
+    for account in emulator.identity.accounts():
+        await _wipe(call, account)
+    emulator.traffic.reset()
+    emulator.traffic.latency_ms = emulator.settings.latency_ms
+    emulator.quota.change(per_minute=emulator.settings.quota_per_minute, per_hour=emulator.settings.quota_per_hour)
+    emulator.images.reset()
+    emulator.bind_templates = emulator.settings.bind_templates
     return no_content()
 
 
@@ -207,6 +209,22 @@ async def unmap_image(call: Call) -> Response:
     return no_content()
 
 
+async def _wipe(call: Call, account: str) -> None:
+    emulator = call.emulator
+    workers = [worker for worker in emulator.fleet.all() if worker.account == account]
+    for record in emulator.store.list(Kind.ENDPOINT, account):
+        endpoints.remove(emulator, record, at_once=True)
+    for record in emulator.store.list(Kind.VOLUME, account):
+        volumes.remove(call, record)
+    for kind in (Kind.TEMPLATE, Kind.REGISTRY, Kind.DELEGATION):
+        for record in emulator.store.list(kind, account):
+            emulator.store.remove(record)
+    await emulator.fleet.kill(workers)
+    emulator.usage.forget(account)
+    emulator.traffic.reset(account)
+    emulator.identity.forget(account)
+
+
 def _account(call: Call, account: str) -> Doc:
     store = call.emulator.store
     counts: Doc = {
@@ -235,6 +253,7 @@ ADMIN: tuple[tuple[str, str, Callable[[Call], Awaitable[Response]]], ...] = (
     ("DELETE", "/admin/requests", reset_requests),
     ("GET", "/admin/accounts", list_accounts),
     ("DELETE", "/admin/accounts/{account}", wipe_account),
+    ("POST", "/admin/reset", reset),
     ("POST", "/admin/clock", advance_clock),
     ("POST", "/admin/inactivity", make_inactive),
     ("GET", "/admin/images", list_images),

@@ -166,7 +166,7 @@ class Front:
             await self._fail(call, fault)
         response = await operation.handler(call)
         if fault is not None and fault.kind is FaultKind.LOST_ANSWER:
-            _cut(request)
+            await _cut(call)
         if fault is not None and fault.kind is FaultKind.LATE_ERROR:
             raise fault.problem()
         return response
@@ -181,15 +181,16 @@ class Front:
                     pass
             finally:
                 hang.cancel()
-        _cut(call.request)
+        await _cut(call)
 
 
 def _plane(operation: Operation) -> str:
     return "jobs" if operation.plane == "worker" else operation.plane
 
 
-def _cut(request: Request) -> None:
-    request.scope[_ABORT]()
+async def _cut(call: Call) -> None:
+    call.request.scope[_ABORT]()
+    await call.gone()
     raise _ConnectionLost
 
 
@@ -242,4 +243,6 @@ def build(emulator: Emulator) -> ASGIApp:
     for method, path, handler in ADMIN:
         paths[path][method] = Operation(path, "admin", handler)
     routes = [Route(path, Front(emulator, found).__call__, methods=list(found)) for path, found in paths.items()]
-    return CutConnections(Starlette(routes=routes, exception_handlers={HTTPException: _http_error}))
+    return CutConnections(
+        Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _http_error})
+    )

@@ -37,7 +37,8 @@ class Bells:
         for key in keys:
             self._waiting.setdefault(key, set()).add(waiter)
         try:
-            await asyncio.wait_for(waiter, timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await waiter
         except TimeoutError:
             return False
         finally:

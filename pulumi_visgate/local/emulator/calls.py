@@ -134,7 +134,7 @@ class Call:
     async def wait(self, *bells: str, timeout_s: float) -> bool:
         """Wait for a bell; tell whether the caller is still there."""
         rung = asyncio.ensure_future(self.emulator.bells.wait(*bells, timeout_s=timeout_s))
-        gone = asyncio.ensure_future(self._gone())
+        gone = asyncio.ensure_future(self.gone())
         try:
             await asyncio.wait({rung, gone}, return_when=asyncio.FIRST_COMPLETED)
             return not gone.done()
@@ -143,7 +143,8 @@ class Call:
                 task.cancel()
             await asyncio.gather(rung, gone, return_exceptions=True)
 
-    async def _gone(self) -> None:
+    async def gone(self) -> None:
+        """Wait until the caller has closed the connection."""
         with contextlib.suppress(ClientDisconnect):
             while (await self.request.receive())["type"] != "http.disconnect":
                 pass

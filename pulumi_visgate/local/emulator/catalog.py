@@ -155,11 +155,11 @@ GPUS = {
         Gpu("NVIDIA A100-SXM4-80GB", "A100 SXM", "AMPERE_80", 80, (1.74, 1.39, 2.72), (8, 8), _WEST),
         Gpu("NVIDIA H100 80GB HBM3", "H100 SXM", "ADA_80_PRO", 80, (2.99, 2.69, 4.18), (8, 8), _WEST),
         Gpu("NVIDIA H200", "H200 SXM", "HOPPER_141", 141, (3.99, 3.59, 5.58), (8, 8), _FEW),
-        Gpu("NVIDIA RTX PRO 6000 Blackwell Server Edition", "RTX PRO 6000", "BLACKWELL_96", 96, (1.84, 1.69, 3.6), (8, 8), _SOME),
+        Gpu("NVIDIA RTX PRO 6000 Blackwell", "RTX PRO 6000", "BLACKWELL_96", 96, (1.84, 1.69, 3.6), (8, 8), _SOME),
         Gpu("NVIDIA B200", "B200", "BLACKWELL_180", 180, (5.98, 5.49, 8.64), (8, 8), _RARE),
         Gpu("AMD Instinct MI300X OAM", "MI300X", None, 192, (2.49, 1.99, 0.0), (8, 8), _RARE, "AMD"),
     )
-}  # fmt: skip
+}
 
 CPUS = {
     cpu.id: cpu

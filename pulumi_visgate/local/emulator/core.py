@@ -40,7 +40,7 @@ class Emulator:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.base_url = f"http://{settings.host}:{settings.port}"
+        self.base_url = settings.base_url
         try:
             settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
             settings.volumes.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ class FaultKind(StrEnum):
     """What goes wrong."""
 
     STATUS = "status"  # answered with an error status instead of being done
-    HANG = "hang"  # answered late, or never when `delay_ms` is left out; not done
+    HANG = "hang"  # held open for `delay_ms`, for ever when left out, then cut; not done
     RESET = "reset"  # connection reset before anything is done
     LOST_ANSWER = "lost_answer"  # done, then the connection is reset: the caller cannot know
     LATE_ERROR = "late_error"  # done, then answered with an error status

@@ -24,7 +24,7 @@ from pulumi_visgate.local.emulator.logs import CONTAINER, SYSTEM, Logs, log_bell
 from pulumi_visgate.local.emulator.process import Watch, WorkerProcess
 from pulumi_visgate.local.emulator.reaper import kill_group
 from pulumi_visgate.local.emulator.settings import Settings
-from pulumi_visgate.local.emulator.store import Doc, Record, Store, new_id
+from pulumi_visgate.local.emulator.store import Doc, Kind, Record, Store, new_id
 from pulumi_visgate.local.emulator.usage import Component, Usage
 
 _CAPACITY_CHECK_S = 2.0
@@ -331,8 +331,20 @@ class Fleet:
         self._workers.pop(worker.id, None)
         self._system(worker, "worker has ended")
         parts.bells.ring(worker.bell, log_bell(worker.id))
+        if parts.store.get(Kind.ENDPOINT, worker.endpoint) is None:
+            self._forget(worker.id)
         self._forget_old(worker.endpoint)
         self._on_change(worker.endpoint)
+
+    def forget_endpoint(self, endpoint: str) -> None:
+        """Delete the logs of the workers of an endpoint that is gone; those that still end follow by themselves."""
+        for row in self._parts.store.rows("SELECT id FROM worker WHERE endpoint = ?", endpoint):
+            if row["id"] not in self._workers:
+                self._forget(row["id"])
+
+    def _forget(self, worker: str) -> None:
+        self._parts.logs.forget(worker)
+        self._parts.store.execute("DELETE FROM worker WHERE id = ?", worker)
 
     def _forget_old(self, endpoint: str) -> None:
         old = self._parts.store.rows(
@@ -340,8 +352,7 @@ class Fleet:
             *(endpoint, _KEPT_WORKERS),
         )
         for row in old:
-            self._parts.logs.forget(row["id"])
-            self._parts.store.execute("DELETE FROM worker WHERE id = ?", row["id"])
+            self._forget(row["id"])
 
     def _scratch(self, worker: Worker) -> Path:
         folder = self._parts.settings.scratch / worker.id

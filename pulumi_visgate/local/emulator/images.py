@@ -19,6 +19,7 @@ class Images:
 
     def __init__(self, store: Store, given: Mapping[str, str]) -> None:
         self._store = store
+        self._given = dict(given)
         self._commands: dict[str, str] = {**store.recall(_KEPT_AS, {}), **given}
 
     def map(self, image: str, command: str) -> None:
@@ -31,6 +32,11 @@ class Images:
         found = self._commands.pop(image, None) is not None
         self._store.remember(_KEPT_AS, self._commands)
         return found
+
+    def reset(self) -> None:
+        """Keep only what the emulator was started with."""
+        self._commands = dict(self._given)
+        self._store.remember(_KEPT_AS, {})
 
     def all(self) -> dict[str, str]:
         """Return every mapping."""

@@ -89,7 +89,7 @@ class Logs:
         """Append lines of one source."""
         if not lines:
             return
-        now = self._clock.now()
+        now = round(self._clock.now(), 6)  # as precise as its text, so that a cursor made from the text finds it
         self._store.many(
             "INSERT INTO log (worker, ts, source, line) VALUES (?, ?, ?, ?)",
             [(worker, now, source, line) for line in lines],

@@ -104,18 +104,49 @@ class Watch:
             self._process.stdin.write(f"{line}\n".encode())
 
 
+class _Output:
+    """The pipe that a worker writes to."""
+
+    def __init__(self, reader: asyncio.StreamReader, transport: asyncio.BaseTransport, write_end: int) -> None:
+        self.reader = reader
+        self.write_end = write_end
+        self._transport = transport
+
+    @classmethod
+    async def open(cls) -> Self:
+        read_end, write_end = os.pipe()
+        reader = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read_end, "rb")
+        )
+        return cls(reader, transport, write_end)
+
+    def close(self) -> None:
+        self._transport.close()
+
+
 class WorkerProcess:
     """A running worker, leader of a process group of its own.
 
     Args:
         process: The child.
         created: Its start time, by which it is told from a later process with the same id.
+        output: Its standard output and standard error.
         lines: Where its output goes.
         watch: Kills it when the emulator dies.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, created: float, lines: _Lines, watch: Watch) -> None:
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        created: float,
+        output: _Output,
+        *,
+        lines: _Lines,
+        watch: Watch,
+    ) -> None:
         self._process = process
+        self._output = output
         self._lines = lines
         self._watch = watch
         self.created = created
@@ -142,21 +173,30 @@ class WorkerProcess:
         Raises:
             OSError: The program cannot be started.
         """
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            env=dict(env),
-            cwd=folder,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-        )
+        # A pipe of our own: asyncio reports the exit of a process only when its pipes are closed, and a worker's
+        # children can hold those open.
+        output = await _Output.open()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                env=dict(env),
+                cwd=folder,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output.write_end,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError:
+            output.close()
+            raise
+        finally:
+            os.close(output.write_end)
         try:
             created = psutil.Process(process.pid).create_time()
         except psutil.NoSuchProcess:
             created = 0.0
         await watch.add(process.pid, created)
-        return cls(process, created, _Lines(on_lines), watch)
+        return cls(process, created, output, lines=_Lines(on_lines), watch=watch)
 
     @property
     def pid(self) -> int:
@@ -173,6 +213,7 @@ class WorkerProcess:
                 await asyncio.wait_for(pump, _DRAIN_S)
         finally:
             pump.cancel()
+            self._output.close()
             self._lines.end()
             self._watch.drop(self.pid)
         return code
@@ -187,6 +228,5 @@ class WorkerProcess:
         kill_group(self.pid, self.created)
 
     async def _pump(self) -> None:
-        stream = self._process.stdout
-        while stream is not None and (data := await stream.read(_CHUNK)):
+        while data := await self._output.reader.read(_CHUNK):
             self._lines.feed(data)

@@ -1,9 +1,9 @@
 """Serves an emulator: socket, ready line, orderly end."""
 
 import asyncio
-import contextlib
 import dataclasses
 import json
+import signal
 import socket
 from collections.abc import Callable
 
@@ -56,7 +56,7 @@ def bind(settings: Settings) -> socket.socket:
 
 def ready_line(settings: Settings) -> str:
     """Return the one line printed when requests are answered: JSON with the URLs."""
-    base = f"http://{settings.host}:{settings.port}"
+    base = settings.base_url
     return json.dumps({"ready": True, "api_url": base, "jobs_url": f"{base}/jobs/v2", "port": settings.port})
 
 
@@ -71,6 +71,9 @@ async def serve(settings: Settings, *, on_ready: Callable[[Settings], None]) -> 
         StartError: It cannot start.
     """
     listener = bind(settings)
+    # The server raises the signal that ended it once more when it has closed; workers still have to be ended then.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
     try:
         settings = dataclasses.replace(settings, port=listener.getsockname()[1])
         emulator = Emulator(settings)
@@ -89,5 +92,4 @@ async def serve(settings: Settings, *, on_ready: Callable[[Settings], None]) -> 
 
 def run(settings: Settings, *, on_ready: Callable[[Settings], None]) -> None:
     """Run an emulator in this process until it is told to stop, as `serve` does."""
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve(settings, on_ready=on_ready))
+    asyncio.run(serve(settings, on_ready=on_ready))

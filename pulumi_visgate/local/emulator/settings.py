@@ -58,6 +58,12 @@ class Settings:
     bind_templates: bool = False
 
     @property
+    def base_url(self) -> str:
+        """Where this machine reaches it."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104, compared, not bound
+        return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{self.port}"
+
+    @property
     def database(self) -> Path:
         """The SQLite file, readable by its owner only: it holds environment values of endpoints."""
         return self.data / "emulator.sqlite3"

@@ -43,6 +43,8 @@ async def job_done(call: Call) -> Response:
         queue.progress(worker.endpoint, job, worker.id, body.get("output"))
     elif queue.finish(worker.endpoint, job, worker.id, body) or job in worker.stopping:
         call.emulator.fleet.finished(worker, job)
+        if body.get("stopPod"):
+            call.emulator.fleet.stop(worker)
     return answer({"status": "ok"})
 
 

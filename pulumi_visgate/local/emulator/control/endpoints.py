@@ -92,6 +92,7 @@ def remove(emulator: Emulator, record: Record, *, at_once: bool = False) -> None
         emulator.store.remove(template)
     for worker in emulator.fleet.of(record.id):
         emulator.fleet.stop(worker, at_once=at_once)
+    emulator.fleet.forget_endpoint(record.id)
 
 
 async def list_endpoint_workers(call: Call) -> Response:
