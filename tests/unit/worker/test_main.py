@@ -24,6 +24,8 @@ CANARIES = {
     "SERVICE_PASSWORD": "canary of a password",
 }
 
+POLICY = {"VISGATE_WATCHDOG_ACTION": "scale_to_zero", "VISGATE_SHUTDOWN_GRACE_S": "3"}
+
 
 def task(letter: str) -> str:
     return "task_" + letter * 26
@@ -44,7 +46,7 @@ def worker(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> "Iterator[Worker]":
     """One worker for all tests here; the last one kills it."""
-    environ = runpod_queue.environment(tiny_volume) | CANARIES | {"VISGATE_WATCHDOG_ACTION": "scale_to_zero"}
+    environ = runpod_queue.environment(tiny_volume) | CANARIES | POLICY
     started = worker_class(environ, tmp_path_factory.mktemp("worker") / "worker.log")
     yield started
     started.close()

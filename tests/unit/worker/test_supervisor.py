@@ -49,9 +49,8 @@ def supervised(
         head = f"TASK_ID = {TASK_ID!r}\nWEBHOOK = {fresh_queue.webhook_url!r}\n"
         script = tmp_path / "serve.py"
         script.write_text(head + PRELUDE + textwrap.dedent(code))
-        start_it = (
-            f"import sys; from visgate_worker.__main__ import main; sys.exit(main([sys.executable, {str(script)!r}]))"
-        )
+        run = f"sys.exit(main([sys.executable, {str(script)!r}]))"
+        start_it = f"import sys; from visgate_worker.__main__ import main; {run}"
         return start_worker(fresh_queue.environment(tmp_path) | environ, command=("-c", start_it))
 
     return start
@@ -63,6 +62,13 @@ def failure(queue: "RunpodQueue") -> JobResult:
     assert result is not None
     assert result.error is not None
     return result
+
+
+def is_running(pid: str) -> bool:
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())  # empty once it has ended and waits to be collected
+    except FileNotFoundError:
+        return False
 
 
 @pytest.mark.parametrize(("action", "method"), [("none", None), ("scale_to_zero", "PATCH"), ("delete", "DELETE")])
