@@ -37,6 +37,14 @@ _STREAM: dict[int | str, dict[str, Any]] = {
 _OVER: dict[int | str, dict[str, Any]] = {204: {"description": "The stream has ended, and everything was seen."}}
 
 
+class _Heartbeat(ServerSentEvent):
+    """A comment without the empty line that ends an event: some clients take a second one for an empty event."""
+
+    def encode(self) -> bytes:
+        """Return the line."""
+        return b": still here\n"
+
+
 @router.get(
     "/v1/jobs/{job_id}/events",
     summary="Follow a job",
@@ -93,7 +101,7 @@ def _stream(state: State, content: AsyncIterator[ServerSentEvent]) -> EventSourc
     return EventSourceResponse(
         _closing_with_problem(content),
         ping=state.settings.heartbeat_s,
-        ping_message_factory=lambda: ServerSentEvent(comment="still here"),
+        ping_message_factory=_Heartbeat,
         sep="\n",
         send_timeout=30.0,
     )

@@ -91,7 +91,7 @@ class _Listing:
 @dataclass(slots=True)
 class _User:
     listing: _Listing | None = None
-    loading: "asyncio.Task[tuple[Candidate, ...]] | None" = None
+    loading: "asyncio.Task[_Listing] | None" = None
     version: int = 0
     own: dict[str, tuple[float, Candidate]] = field(default_factory=dict)
     gone: dict[str, float] = field(default_factory=dict)
@@ -126,7 +126,7 @@ class Directory:
         user = self._user(user_hash)
         listing = user.listing
         if not fresh and listing is not None and self._clock() - listing.made_at < self._ttl_s:
-            return self._merged(user, listing.candidates)
+            return self._merged(user, listing)
         if user.loading is None or fresh:
             user.loading = asyncio.create_task(self._load(user, webhook_secret, load))
             user.loading.add_done_callback(_consume)
@@ -137,14 +137,14 @@ class Directory:
     def remember(self, user_hash: str, candidate: Candidate) -> None:
         """Add an endpoint that was just made or changed: listings may lag behind."""
         user = self._user(user_hash)
-        user.own[candidate.id] = (self._clock() + REMEMBER_S, candidate)
+        user.own[candidate.id] = (self._clock(), candidate)
         user.gone.pop(candidate.id, None)
 
     def forget(self, user_hash: str, endpoint_id: str) -> None:
         """Drop an endpoint that is gone, and the listing that still held it."""
         user = self._user(user_hash)
         user.own.pop(endpoint_id, None)
-        user.gone[endpoint_id] = self._clock() + REMEMBER_S
+        user.gone[endpoint_id] = self._clock()
         self.distrust(user_hash)
 
     def distrust(self, user_hash: str) -> None:
@@ -161,31 +161,34 @@ class Directory:
             self._users.popitem(last=False)
         return user
 
-    async def _load(self, user: _User, webhook_secret: str, load: Load) -> tuple[Candidate, ...]:
+    async def _load(self, user: _User, webhook_secret: str, load: Load) -> _Listing:
         version = user.version
         started = self._clock()
         try:
             endpoints = await load()
             found = [Candidate.of(endpoint, webhook_secret) for endpoint in endpoints]
-            ours = tuple(candidate for candidate in found if candidate is not None)
+            listing = _Listing(started, tuple(candidate for candidate in found if candidate is not None))
             if user.version == version:
-                user.listing = _Listing(started, ours)
-            return ours
+                user.listing = listing
+            return listing
         finally:
             if user.loading is asyncio.current_task():
                 user.loading = None
 
-    def _merged(self, user: _User, listed: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-        now = self._clock()
-        user.own = {key: entry for key, entry in user.own.items() if entry[0] > now}
-        user.gone = {key: until for key, until in user.gone.items() if until > now}
-        merged = {candidate.id: candidate for candidate in listed}
-        merged.update({key: candidate for key, (_, candidate) in user.own.items()})
+    def _merged(self, user: _User, listing: _Listing) -> tuple[Candidate, ...]:
+        """Return a listing with what changed since it was asked for, and with what it does not show yet."""
+        oldest = self._clock() - REMEMBER_S
+        user.own = {key: entry for key, entry in user.own.items() if entry[0] > oldest}
+        user.gone = {key: since for key, since in user.gone.items() if since > oldest}
+        merged = {candidate.id: candidate for candidate in listing.candidates}
+        for key, (since, candidate) in user.own.items():
+            if key not in merged or since >= listing.made_at:
+                merged[key] = candidate
         present = [candidate for key, candidate in merged.items() if key not in user.gone]
         return tuple(sorted(present, key=lambda candidate: (candidate.created_at, candidate.id)))
 
 
-def _consume(task: "asyncio.Task[tuple[Candidate, ...]]") -> None:
+def _consume(task: "asyncio.Task[_Listing]") -> None:
     """Take the outcome of a listing that nobody waits for any more."""
     if not task.cancelled():
         task.exception()

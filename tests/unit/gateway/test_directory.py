@@ -120,6 +120,20 @@ async def test_what_was_just_made_is_known_though_listings_lag(directory: Direct
     assert await ids(directory, account) == []
 
 
+async def test_a_newer_listing_knows_better_than_memory(directory: Directory, clock: Clock) -> None:
+    scaled_down = endpoint(1, workers={"min": 0, "max": 0, "idleTimeout": 9})
+    account = Account(scaled_down)
+    directory.remember(USER, candidate(1))
+    clock.now += 1
+    (listed,) = await directory.candidates(USER, SECRET, account.load)
+    assert listed.is_scaled_to_zero
+    clock.now += 1
+    directory.remember(USER, candidate(1))
+    (restored,) = await directory.candidates(USER, SECRET, account.load)
+    assert not restored.is_scaled_to_zero
+    assert account.lists == 1
+
+
 async def test_what_is_gone_is_not_offered_though_listings_lag(directory: Directory) -> None:
     account = Account(endpoint(1), endpoint(2))
     assert await ids(directory, account) == ["ep1", "ep2"]

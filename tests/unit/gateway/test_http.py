@@ -9,7 +9,7 @@ import pytest
 
 from pulumi_visgate.gateway import masking
 from pulumi_visgate.gateway.app import create_app
-from pulumi_visgate.gateway.routes import platform
+from pulumi_visgate.gateway.state import State
 
 KEY = "rpa_CANARYKEY0000000000000000000001"
 TOKEN = "hf_CANARYTOKEN0000000000000001"
@@ -127,7 +127,7 @@ async def test_a_fault_of_our_own_tells_nothing(
         message = f"secret inside: {KEY}"
         raise RuntimeError(message)
 
-    monkeypatch.setattr(platform.State, "of", staticmethod(fail))
+    monkeypatch.setattr(State, "of", staticmethod(fail))
     async with serve() as client:
         answer = await client.get("/readyz")
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
