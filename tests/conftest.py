@@ -1,1 +1,95 @@
 """Shared by every tier; fixtures of one tier live beside its tests."""
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[1]
+PROGRAM = ("Pulumi.yaml", "stacks")
+RUN_S = 280
+
+
+@dataclass(frozen=True)
+class LocalStack:
+    """A project folder of its own, with a local cloud of its own, driven by the commands that a person types."""
+
+    project: Path
+    key: str = field(default_factory=lambda: f"rpa_{secrets.token_hex(20).upper()}", repr=False)
+
+    @property
+    def home(self) -> Path:
+        return self.project / ".visgate"
+
+    def environment(self) -> dict[str, str]:
+        """What a shell has in which the key was exported and nothing else of this product."""
+        foreign = ("VISGATE_", "PULUMI_", "RUNPOD_", "HF_", "AWS_")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+        return kept | {
+            "RUNPOD_API_KEY": self.key,
+            "PULUMI_HOME": str(self.project / "pulumi-home"),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "COLUMNS": "200",
+        }
+
+    def run(self, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the project; its whole output is in `stdout`."""
+        done = subprocess.run(
+            command,
+            cwd=self.project,
+            env=self.environment() | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=RUN_S,
+            check=False,
+        )
+        if check:
+            assert done.returncode == 0, done.stdout
+        return done
+
+    def cloud(self) -> dict[str, str]:
+        """What `visgate local env` tells a shell."""
+        script = 'eval "$(visgate local env)"; env -0'
+        pairs = (pair.partition("=") for pair in self.run("bash", "-c", script).stdout.split("\0") if pair)
+        return {
+            name: value
+            for name, _, value in pairs
+            if name == "PATH" or name.startswith(("VISGATE_", "PULUMI_", "RUNPOD_"))
+        }
+
+    def pulumi(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run the engine against the local cloud."""
+        command = ("pulumi", *arguments, "--non-interactive", "--color", "never")
+        return self.run(*command, check=check, **(self.cloud() | environment))
+
+
+def _new_stack(folder: Path) -> Iterator[LocalStack]:
+    for name in PROGRAM:
+        source = CHECKOUT / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
+    stack = LocalStack(folder)
+    try:
+        yield stack
+    finally:
+        stack.run("visgate", "local", "down")
+
+
+@pytest.fixture(scope="session")
+def local_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalStack, str]]:
+    """The stack that `make up` has brought up, and what that has printed; leave it as you found it."""
+    for stack in _new_stack(tmp_path_factory.mktemp("stack")):
+        yield stack, stack.run("visgate", "quickstart").stdout
+
+
+@pytest.fixture
+def empty_project(tmp_path: Path) -> Iterator[LocalStack]:
+    """A project in which nothing was started yet."""
+    yield from _new_stack(tmp_path)

@@ -97,7 +97,8 @@ def status(*, output: Annotated[Format, typer.Option("--output", "-o", help="How
 @app.command()
 def logs(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Which: s3, emulator, host, gateway; all if left out.")
+        list[str] | None,
+        typer.Argument(help="Which, by any part of their names, such as emulator or gateway; all if left out."),
     ] = None,
     *,
     lines: Annotated[int, typer.Option("--lines", "-n", help="How many of the last lines.", min=0)] = 50,
@@ -109,9 +110,9 @@ def logs(
     home = _home()
     files = {file.stem: file for file in sorted(home.logs.glob("*.log"))}
     for name in names or ():
-        if name not in files:
+        if not any(name in known for known in files):
             raise typer.BadParameter(f"there is no log {name!r}; there are: {', '.join(files) or 'none yet'}")  # noqa: EM102 - shown as usage
-    chosen = {name: file for name, file in files.items() if not names or name in names}
+    chosen = {name: file for name, file in files.items() if not names or any(wanted in name for wanted in names)}
     mask, console = redactor(), out()
     width = max(map(len, chosen), default=0)
 
