@@ -23,6 +23,23 @@ class Bells:
         """Wake everybody, for shutdown."""
         self.ring(*list(self._waiting))
 
+    def expect(self, *keys: str) -> asyncio.Future[None]:
+        """Return what is done when one of these keys rings; hand it to `forget` afterwards."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        for key in keys:
+            self._waiting.setdefault(key, set()).add(waiter)
+        return waiter
+
+    def forget(self, waiter: asyncio.Future[None], *keys: str) -> None:
+        """Stop to wait."""
+        waiter.cancel()
+        for key in keys:
+            waiting = self._waiting.get(key)
+            if waiting is not None:
+                waiting.discard(waiter)
+                if not waiting:
+                    del self._waiting[key]
+
     async def wait(self, *keys: str, timeout_s: float | None) -> bool:
         """Wait until a key rings.
 
@@ -33,19 +50,12 @@ class Bells:
         Returns:
             Whether a key rang.
         """
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        for key in keys:
-            self._waiting.setdefault(key, set()).add(waiter)
+        waiter = self.expect(*keys)
         try:
             async with asyncio.timeout(timeout_s):
                 await waiter
         except TimeoutError:
             return False
         finally:
-            for key in keys:
-                waiting = self._waiting.get(key)
-                if waiting is not None:
-                    waiting.discard(waiter)
-                    if not waiting:
-                        del self._waiting[key]
+            self.forget(waiter, *keys)
         return True

@@ -133,15 +133,15 @@ class Call:
 
     async def wait(self, *bells: str, timeout_s: float) -> bool:
         """Wait for a bell; tell whether the caller is still there."""
-        rung = asyncio.ensure_future(self.emulator.bells.wait(*bells, timeout_s=timeout_s))
+        rung = self.emulator.bells.expect(*bells)  # before anything else can run, so that no ring is lost
         gone = asyncio.ensure_future(self.gone())
         try:
-            await asyncio.wait({rung, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({rung, gone}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
             return not gone.done()
         finally:
-            for task in (rung, gone):
-                task.cancel()
-            await asyncio.gather(rung, gone, return_exceptions=True)
+            self.emulator.bells.forget(rung, *bells)
+            gone.cancel()
+            await asyncio.gather(gone, return_exceptions=True)
 
     async def gone(self) -> None:
         """Wait until the caller has closed the connection."""

@@ -109,12 +109,22 @@ def done(job, result):
 
 
 @pytest.fixture
-def plain_worker(runpod_emulator: RunpodEmulator, tmp_path: Path) -> Callable[[str], None]:
-    """Let the test's image run a script without SDK, which starts fast; it has `take()` and `done(job, result)`."""
+def plain_command(tmp_path: Path) -> Callable[[str], list[str]]:
+    """Return the command of a script without SDK, which starts fast; it has `take()` and `done(job, result)`."""
 
-    def install(source: str) -> None:
+    def write(source: str) -> list[str]:
         script = tmp_path / "plain.py"
         script.write_text(PLAIN + textwrap.dedent(source))
-        runpod_emulator.map_image(IMAGE, [sys.executable, "-I", "-S", str(script)])
+        return [sys.executable, "-I", "-S", str(script)]
+
+    return write
+
+
+@pytest.fixture
+def plain_worker(runpod_emulator: RunpodEmulator, plain_command: Callable[[str], list[str]]) -> Callable[[str], None]:
+    """Let the test's image run such a script."""
+
+    def install(source: str) -> None:
+        runpod_emulator.map_image(IMAGE, plain_command(source))
 
     return install

@@ -1,12 +1,11 @@
 """The job API with workers that speak the worker protocol in a few lines, so that they start fast."""
 
 import json
-import os
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -73,6 +72,10 @@ class Plane:
 @pytest.fixture
 def plane(runpod_emulator: RunpodEmulator, jobs: httpx.Client, until: Until) -> Plane:
     return Plane(runpod_emulator, jobs, until)
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    return not process.is_running()
 
 
 def test_runsync_returns_the_result(jobs: httpx.Client, endpoint: Create, plain_worker: Install) -> None:
@@ -179,9 +182,9 @@ def test_a_worker_killed_with_a_job_gives_it_back(plane: Plane, endpoint: Create
     for _ in range(3):
         plane.running(made, job)
         (worker,) = plane.emulator.workers(made["id"])
-        pid = worker["pid"]
-        os.kill(pid, signal.SIGKILL)
-        plane.until(lambda: not psutil.pid_exists(pid))
+        process = psutil.Process(worker["pid"])
+        process.kill()
+        plane.until(partial(_has_ended, process))
     ended = plane.ended(made, job, "FAILED")
     assert ended["error"] == "worker exited with exit code -9"
     assert ended["retries"] == 2
