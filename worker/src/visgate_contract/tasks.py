@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, Strict
 
 MAX_PROMPT_CHARACTERS = 8_000
 MAX_SEED = 2**53 - 1  # JSON numbers are exact up to here in every language
@@ -30,7 +30,10 @@ class ImageFormat(StrEnum):
         return f"image/{self.value}"
 
 
-Side = Annotated[int, Field(ge=64, le=2048, multiple_of=8, description="Pixels, a multiple of 8.")]
+# Strict: JSON's true is not a number of steps, and "64" is not a width.
+Integer = Annotated[int, Strict()]
+Number = Annotated[float, Strict()]
+Side = Annotated[Integer, Field(ge=64, le=2048, multiple_of=8, description="Pixels, a multiple of 8.")]
 
 
 class Text2ImgInput(BaseModel):
@@ -45,12 +48,12 @@ class Text2ImgInput(BaseModel):
     )
     width: Side | None = None
     height: Side | None = None
-    steps: int | None = Field(default=None, ge=1, le=150, description="Denoising steps.")
-    guidance_scale: float | None = Field(default=None, ge=0, le=30, description="How strictly to follow the prompt.")
-    seed: int | None = Field(
+    steps: Integer | None = Field(default=None, ge=1, le=150, description="Denoising steps.")
+    guidance_scale: Number | None = Field(default=None, ge=0, le=30, description="How strictly to follow the prompt.")
+    seed: Integer | None = Field(
         default=None, ge=0, le=MAX_SEED, description="Same seed, same picture; random if left out."
     )
-    num_images: int = Field(default=1, ge=1, le=8, description="Pictures of one request; the n-th uses seed + n.")
+    num_images: Integer = Field(default=1, ge=1, le=8, description="Pictures of one request; the n-th uses seed + n.")
     output_format: ImageFormat = ImageFormat.PNG
 
 

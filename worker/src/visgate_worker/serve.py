@@ -26,7 +26,7 @@ BEAT_INTERVAL_S = 5.0
 # Libraries read these at import. The SDK prints at DEBUG otherwise, job outputs included.
 _QUIET = {"RUNPOD_LOG_LEVEL": "INFO", "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("visgate_worker.serve")  # this module runs as __main__
 
 
 def main() -> int:
