@@ -20,6 +20,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from pulumi_visgate.gateway import masking
 from pulumi_visgate.runpod import errors as runpod
@@ -210,7 +211,7 @@ def install(app: FastAPI) -> None:
         if isinstance(error, RequestValidationError):
             problem = of_validation(error.errors())
         elif isinstance(error, HTTPException):
-            problem, headers = _of_http(error)
+            problem, headers = _of_http(error, request)
         elif isinstance(error, VisgateError):
             problem, headers = problem_of(error)
         else:
@@ -221,7 +222,13 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, handle)
 
 
-def _of_http(error: HTTPException) -> tuple[Problem, Mapping[str, str]]:
+def _of_http(error: HTTPException, request: Request) -> tuple[Problem, Mapping[str, str]]:
+    """Return the problem of what the framework refused: an unknown route, a wrong method, an unreadable body."""
+    if error.status_code == HTTPStatus.BAD_REQUEST:
+        return of_validation([{"loc": ("body",), "msg": "is not JSON in UTF-8"}]), {}
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_methods(request))
     code = ErrorCode.NOT_FOUND if error.status_code == HTTPStatus.NOT_FOUND else ErrorCode.INVALID_REQUEST
     problem = Problem(
         title=_TITLES.get(error.status_code, "Error"),
@@ -230,7 +237,15 @@ def _of_http(error: HTTPException) -> tuple[Problem, Mapping[str, str]]:
         code=code,
         hint="/docs lists the routes and their methods.",
     )
-    return problem, error.headers or {}
+    return problem, headers
+
+
+def _methods(request: Request) -> list[str]:
+    """Return every method of a path; the framework names those of the first route only."""
+    app: FastAPI = request.app
+    paths: Mapping[str, Mapping[str, object]] = app.openapi()["paths"]
+    found = [methods for path, methods in paths.items() if compile_path(path)[0].match(request.url.path)]
+    return sorted({method.upper() for methods in found for method in methods})
 
 
 def internal() -> Problem:
