@@ -29,9 +29,10 @@ from pulumi.output import Unknown
 
 from pulumi_visgate.resources._crud import Crud
 from pulumi_visgate.resources._session import Session, session_for
-from pulumi_visgate.resources._settings import Settings
+from pulumi_visgate.resources._settings import Settings, is_loopback
 from pulumi_visgate.resources._values import UNKNOWN
 from pulumi_visgate.resources.errors import ConfigError, ResourceError
+from pulumi_visgate.runpod.errors import DeadlineExceeded, RunpodUnreachable
 from visgate_contract.errors import VisgateError
 from visgate_contract.redaction import Redactor
 
@@ -82,7 +83,7 @@ class Provider(ResourceProvider):
         try:
             return checked()
         except VisgateError as error:
-            return CheckResult(_plain(news), [CheckFailure("", self._redactor().text(str(error)))])
+            return CheckResult(_plain(news), [CheckFailure("", self._redactor().text(self._in_words(error)))])
         except Exception as error:  # noqa: BLE001, the border to the host
             self._fail("Checking", error)
 
@@ -128,14 +129,21 @@ class Provider(ResourceProvider):
         except Exception as error:  # noqa: BLE001, the border to the host
             self._fail(doing, error)
 
+    def _in_words(self, error: VisgateError) -> str:
+        if self._session is None or not isinstance(error, RunpodUnreachable | DeadlineExceeded):
+            return str(error)
+        url = self._session.settings.runpod_api_url
+        local = " Run `visgate local up`." if is_loopback(url) else ""
+        return f"{error.detail.rstrip('.')}. Check {url} (visgate:runpodApiUrl or RUNPOD_API_URL).{local}"
+
     def _fail(self, doing: str, error: Exception) -> NoReturn:
         if isinstance(error, VisgateError):
-            reason, hint = error.detail, error.hint
+            reason = self._in_words(error)
         else:
             frame = traceback.extract_tb(error.__traceback__)[-1]
-            reason = f"{type(error).__name__} at {os.path.basename(frame.filename)}:{frame.lineno}."
-            hint = "This is a fault of pulumi-visgate: please report it."
-        text = self._redactor().text(f"{doing} {self.crud.kind} failed: {reason} {hint}".strip())
+            where = f"{os.path.basename(frame.filename)}:{frame.lineno}"
+            reason = f"{type(error).__name__} at {where}. This is a fault of pulumi-visgate: please report it."
+        text = self._redactor().text(f"{doing} {self.crud.kind} failed: {reason}")
         raise ProviderFailedError(text) from None
 
 

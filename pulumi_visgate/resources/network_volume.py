@@ -42,6 +42,7 @@ class NetworkVolumeCrud(Crud):
     model = NetworkVolumeInputs
     fixed = ("data_center", "tier")
     unmanaged = frozenset({"tier"})
+    outputs = ("effective_tier",)
 
     def remote_rules(self, values: Properties) -> Iterable[Problem]:
         """Check data center and tier against the catalog (`listDataCenters`)."""
@@ -60,6 +61,16 @@ class NetworkVolumeCrud(Crud):
         elif tier and tier is not UNKNOWN and tier not in map(str, center.network_volume_types):
             offered = ", ".join(map(str, center.network_volume_types))
             yield Problem("tier", f"is not offered in {wanted}; choose of {offered}.")
+
+    def own_name(self, values: Properties) -> Any:
+        """Derive the name; the ordinary tier is called the same whether the program names it or not."""
+        tier = values.get("tier")
+        return super().own_name({**values, "tier": None if tier == VolumeType.STANDARD else tier})
+
+    def _same(self, name: str, olds: Properties, news: Properties) -> bool:
+        if name == "tier" and not olds.get("tier"):
+            return bool(olds.get("effective_tier") == news.get("tier"))
+        return super()._same(name, olds, news)
 
     def replaced_by(self, changed: Iterable[str], olds: Properties, news: Properties) -> Iterable[str]:
         """A volume cannot shrink, nor move."""

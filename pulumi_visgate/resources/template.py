@@ -133,10 +133,10 @@ def _fields(values: Properties) -> dict[str, tuple[str, Any]]:
         "registry_id": ("registry", values.get("registry_id")),
         "allowed_cuda_versions": ("allowed_cuda_versions", values.get("allowed_cuda_versions") or []),
         "category": ("category", values.get("category")),
-        "serverless": ("serverless", values.get("serverless")),
-        "public": ("public", values.get("public")),
-        "start_ssh": ("start_ssh", values.get("start_ssh")),
-        "start_jupyter": ("start_jupyter", values.get("start_jupyter")),
+        "serverless": ("serverless", bool(values.get("serverless"))),
+        "public": ("public", bool(values.get("public"))),
+        "start_ssh": ("start_ssh", bool(values.get("start_ssh"))),
+        "start_jupyter": ("start_jupyter", bool(values.get("start_jupyter"))),
     }
 
 
