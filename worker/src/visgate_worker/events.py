@@ -84,6 +84,7 @@ class Deliverer:
         task_id = event.data.task_id
         delivery = self._jobs.get(task_id)
         if delivery is None or delivery.is_closed:
+            self._jobs = {key: job for key, job in self._jobs.items() if not job.task.done()}
             delivery = self._jobs[task_id] = _JobDelivery(url, self._secret, self._policy, self._client, self._now)
         delivery.add(event)
 

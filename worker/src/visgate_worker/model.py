@@ -85,7 +85,7 @@ def find(settings: Settings) -> FoundModel:
         VisgateError: `model_not_found`, `model_load_failed` or `task_not_supported`.
     """
     began = time.perf_counter()
-    with _as_load_failure():
+    with as_load_failure():
         folder = find_model(settings.volume_path, settings.model_id, settings.model_revision, token=settings.hf_token)
         capability = capability_of(folder.index())
     if capability.is_known and not capability.tasks & _ADAPTERS.keys():
@@ -116,7 +116,7 @@ def load(found: FoundModel, *, framework_import_s: float) -> LoadedModel:
     from visgate_worker.runtime.eager import EagerRuntime  # noqa: PLC0415, brings torch and diffusers
 
     began = time.perf_counter()
-    with _as_load_failure():
+    with as_load_failure():
         runtime = EagerRuntime()
         runtime.load(found.folder.path)
         seconds = found.seconds + time.perf_counter() - began
@@ -127,7 +127,12 @@ def load(found: FoundModel, *, framework_import_s: float) -> LoadedModel:
 
 
 @contextmanager
-def _as_load_failure() -> Iterator[None]:
+def as_load_failure() -> Iterator[None]:
+    """Turn any error into the one that says that the model could not be loaded.
+
+    Raises:
+        VisgateError: The one that was raised, or `model_load_failed`.
+    """
     try:
         yield
     except VisgateError:

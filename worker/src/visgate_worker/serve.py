@@ -17,7 +17,8 @@ from typing import Any
 from visgate_contract.errors import VisgateError
 from visgate_worker.link import LINK_FD_ENV, Beat, Fatal, Link, Loaded, Ready
 from visgate_worker.logs import Masker, log_to
-from visgate_worker.model import LoadedModel, find, import_frameworks, load
+from visgate_worker.model import LoadedModel, as_load_failure, find, import_frameworks, load
+from visgate_worker.read_ahead import read_ahead
 from visgate_worker.settings import Settings
 
 STARTED_AT_ENV = "VISGATE_STARTED_AT"
@@ -113,10 +114,12 @@ class _Start:
 
     def _load(self) -> None:
         try:
-            found = find(self._settings)
-            framework_import_s = import_frameworks(found.capability)
-            self._is_running.wait()
-            model = load(found, framework_import_s=framework_import_s)
+            with as_load_failure():
+                found = find(self._settings)
+                read_ahead(found.folder.path)
+                framework_import_s = import_frameworks(found.capability)
+                self._is_running.wait()
+                model = load(found, framework_import_s=framework_import_s)
         except VisgateError as error:
             log.exception("the worker cannot serve its model")
             self._link.send(Fatal(code=error.code, detail=self._mask(error.detail), hint=self._mask(error.hint)))

@@ -7,6 +7,7 @@ are in the manner of diffusers' own tests, the shape (three halvings, 64 by 64 l
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -56,7 +57,9 @@ def _build() -> Any:  # the class is known to diffusers only, which is imported 
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel  # noqa: PLC0415
     from tokenizers.pre_tokenizers import ByteLevel  # noqa: PLC0415
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer  # noqa: PLC0415
+    from transformers.utils.logging import disable_progress_bar  # noqa: PLC0415
 
+    disable_progress_bar()
     alphabet = sorted(ByteLevel.alphabet())
     words = [*alphabet, *(letter + "</w>" for letter in alphabet), "<|startoftext|>", "<|endoftext|>"]
     tokenizer = CLIPTokenizer(vocab={word: n for n, word in enumerate(words)}, merges=[], model_max_length=77)
@@ -139,6 +142,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="visgate_worker.tiny_model", description=__doc__.splitlines()[0])
     parser.add_argument("destination", type=Path, help="folder of the model")
     destination = parser.parse_args().destination
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # read when it is imported
     written = make(destination)
     sys.stdout.write(f"{destination}: {'made' if written else 'was there'}\n")
     return 0
