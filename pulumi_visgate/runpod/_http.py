@@ -11,7 +11,8 @@ from pulumi_visgate.runpod._call import Reply
 from pulumi_visgate.runpod._exchange import Fault, Send
 from pulumi_visgate.runpod.logs import HEARTBEAT_S
 
-LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=30.0)
+# A followed log holds its connection for hours, so the ceiling is far above what calls alone would need.
+LIMITS = httpx.Limits(max_connections=2_000, max_keepalive_connections=100, keepalive_expiry=30.0)
 
 _CONNECT_S = 5.0
 _MAX_BODY = 64 * 1024 * 1024  # a job's result is at most 20 MB
