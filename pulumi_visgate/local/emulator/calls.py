@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from pulumi_visgate.local.emulator.clock import RFC3339
 from pulumi_visgate.local.emulator.core import Emulator
 from pulumi_visgate.local.emulator.errors import Problem, bad_request, not_found, unprocessable
 from pulumi_visgate.local.emulator.faults import Fault, FaultKind
@@ -22,6 +23,7 @@ from pulumi_visgate.local.emulator.store import Doc, Kind, Record
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 MAX_CONTROL_BYTES = 1_000_000
+_TIME = "date-time"
 PROBLEM_TYPE = "application/problem+json"
 Handler: TypeAlias = "Callable[[Call], Awaitable[Response]]"
 
@@ -126,6 +128,9 @@ class Call:
         """
         kinds = _query_kinds(model)
         given = {name: _typed(text, kinds[name]) for name, text in self.query().items() if name in kinds}
+        untimely = [name for name in given if kinds[name] == _TIME and not RFC3339.fullmatch(str(given[name]))]
+        if untimely:
+            raise unprocessable([f"{name}: must be an RFC 3339 time" for name in untimely])
         try:
             return model.model_validate_json(json.dumps(given), by_alias=True, by_name=False)
         except ValidationError as error:
@@ -184,11 +189,12 @@ def _lines(error: ValidationError) -> list[str]:
 
 @cache
 def _query_kinds(model: type[BaseModel]) -> dict[str, str]:
-    """Return the JSON type of every parameter of a query model."""
+    """Return the JSON type of every parameter of a query model, or its format where it has one."""
     kinds: dict[str, str] = {}
     for name, schema in model.model_json_schema(by_alias=True)["properties"].items():
         options = schema.get("anyOf", [schema])
-        kinds[name] = next((option["type"] for option in options if option.get("type", "null") != "null"), "string")
+        option = next((option for option in options if option.get("type", "null") != "null"), {})
+        kinds[name] = option.get("format") or option.get("type", "string")
     return kinds
 
 

@@ -1,7 +1,10 @@
 """The emulator's clock: wall time plus what tests have moved it forward by."""
 
+import re
 import time
 from datetime import UTC, datetime
+
+RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
 
 
 class Clock:
@@ -34,8 +37,7 @@ def parse_rfc3339(text: str) -> float:
     Raises:
         ValueError: It is not one, or has no offset.
     """
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        message = "a time needs an offset, such as Z"
+    if not RFC3339.fullmatch(text):
+        message = "not a time such as 2026-01-31T12:00:00Z; the offset is required"
         raise ValueError(message)
-    return moment.timestamp()
+    return datetime.fromisoformat(text.upper()).timestamp()
