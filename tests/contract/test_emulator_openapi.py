@@ -285,8 +285,10 @@ def changed(body: dict[str, Any], place: tuple[str | int, ...], value: object) -
         node = node[step]
     if value is not REMOVED:
         node[place[-1]] = copy.deepcopy(value)
-    elif isinstance(node, list) or place[-1] in node:
-        del node[place[-1]]
+    elif isinstance(node, list):
+        node.pop(int(place[-1]))
+    else:
+        node.pop(place[-1], None)
     return body
 
 

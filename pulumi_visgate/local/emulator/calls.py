@@ -192,8 +192,8 @@ def _query_kinds(model: type[BaseModel]) -> dict[str, str]:
     """Return the JSON type of every parameter of a query model, or its format where it has one."""
     kinds: dict[str, str] = {}
     for name, schema in model.model_json_schema(by_alias=True)["properties"].items():
-        options = schema.get("anyOf", [schema])
-        option = next((option for option in options if option.get("type", "null") != "null"), {})
+        options: list[dict[str, str]] = schema.get("anyOf", [schema])
+        option: dict[str, str] = next((option for option in options if option.get("type", "null") != "null"), {})
         kinds[name] = option.get("format") or option.get("type", "string")
     return kinds
 
