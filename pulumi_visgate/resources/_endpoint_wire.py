@@ -109,6 +109,8 @@ def observed_inputs(endpoint: Endpoint, props: Properties) -> dict[str, Any]:
         "data_center_ids": endpoint.data_center_ids,
         "network_volume_ids": endpoint.network_volumes,
     }
+    if values["request_count"] and values["routing"] == "QUEUE":
+        del values["idle_timeout_s"]  # does not apply there
     if endpoint.gpu:
         values |= {
             "gpu_pools": endpoint.gpu.pools,

@@ -54,7 +54,7 @@ def same(old: object, new: object, *, ordered: bool = True) -> bool:
         return False
     old, new = (None if _is_empty(value) else value for value in (old, new))
     if not ordered and isinstance(old, list) and isinstance(new, list):
-        return len(old) == len(new) and all(item in new for item in old)
+        return len(old) == len(new) and all(old.count(item) == new.count(item) for item in old)
     return bool(old == new)
 
 

@@ -85,7 +85,7 @@ class Stack:
 
     def steps(self, **more: str) -> dict[str, str]:
         """Return what a preview would do to each resource, by its name; those that stay are left out."""
-        found = self.run("preview", "--json", **more).events
+        found = self.run("preview", "--json", ok=True, **more).events
         return {step["urn"].rsplit("::", 1)[1]: step["op"] for step in found if step["op"] != "same"}
 
     def exported(self) -> str:

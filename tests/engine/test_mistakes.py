@@ -16,10 +16,10 @@ import pulumi_visgate
 kind, args = json.loads(os.environ["SPEC"])
 getattr(pulumi_visgate, kind)("thing", **args)
 """
-GPU = {"image": "acme/worker:1", "gpu_pools": ["ADA_24"]}
-VOLUME = {"size_gb": 20, "data_center": "EU-RO-1"}
+GPU: dict[str, object] = {"image": "acme/worker:1", "gpu_pools": ["ADA_24"]}
+VOLUME: dict[str, object] = {"size_gb": 20, "data_center": "EU-RO-1"}
 
-CASES = [
+CASES: list[tuple[str, dict[str, object], list[str]]] = [
     ("NetworkVolume", {**VOLUME, "data_center": "EU-XX-9"}, ["property data_center", "choose of", "EU-RO-1"]),
     ("NetworkVolume", {**VOLUME, "size_gb": -5}, ["property size_gb value {-5}", "greater than or equal to 10"]),
     ("Endpoint", {**GPU, "gpu_pools": ["RTX_9000"]}, ["gpu_pools", "RTX_9000 is no serverless GPU pool", "ADA_24"]),

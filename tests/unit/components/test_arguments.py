@@ -1,0 +1,126 @@
+"""Arguments of the components, and how their parts fit together, with Pulumi's own mocks."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pulumi
+import pytest
+from pulumi.runtime import mocks, rpc
+
+from pulumi_visgate import ArtifactCdn, GeoRoutedCache, InferencePlatform, VisgateError, WorkerImage
+from visgate_contract.names import user_hash
+from visgate_contract.signing import derive_webhook_secret
+
+KEY = "rpa_COMPONENTTESTCOMPONENT"
+SIGNING_KEY = "a-signing-key-of-many-characters"
+MODEL = {"model_id": "acme/tiny", "source": "/models/tiny"}
+PLATFORM: dict[str, Any] = {"regions": ["EU-RO-1", "US-KS-2"], "gpu_pools": ["ADA_24"], "models": [MODEL]}
+
+
+class Recorder(mocks.Mocks):
+    """Answers every resource with its own inputs, and remembers them by name."""
+
+    def __init__(self) -> None:
+        self.made: dict[str, tuple[str, dict[str, Any]]] = {}
+
+    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
+        self.made[args.name] = (args.typ, args.inputs)
+        told = {"value": SIGNING_KEY, "prefix": "models/", "url": f"http://127.0.0.1/{args.name}"}
+        return f"id-of-{args.name}", {**told, **args.inputs}
+
+    def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
+        return {}, None
+
+
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    for name, value in {
+        "RUNPOD_API_KEY": KEY,
+        "RUNPOD_API_URL": "http://127.0.0.1:1",
+        "VISGATE_HOST_URL": "http://127.0.0.1:2",
+        "VISGATE_HOST_TOKEN": "host-token",
+        "VISGATE_S3_ENDPOINT": "http://127.0.0.1:3",
+    }.items():
+        monkeypatch.setenv(name, value)
+    recorder = Recorder()
+    mocks.set_mocks(recorder, project="p", stack="s")
+    return recorder
+
+
+def run(program: Callable[[], Any]) -> Any:
+    """Run a program to its end, as the engine does."""
+    return pulumi.runtime.test(lambda: pulumi.Output.from_input(program()))()  # type: ignore[no-untyped-call]  # pulumi's own
+
+
+def test_the_platform_fits_together(recorder: Recorder) -> None:
+    def program() -> None:
+        InferencePlatform("p", {**PLATFORM, "models": [{**MODEL, "policy": "always_on"}]})  # type: ignore[typeddict-item]  # built above
+
+    run(program)
+    kinds = sorted(typ.rsplit(":", 1)[1] for typ, _ in recorder.made.values())
+    assert kinds.count("NetworkVolume") == kinds.count("ModelCache") == 2
+    assert kinds.count("WarmPool") == kinds.count("LocalService") == kinds.count("LocalCdn") == 1
+    _, pool = next(made for made in recorder.made.values() if made[0].endswith("WarmPool"))
+    secret = derive_webhook_secret(SIGNING_KEY, user_hash(KEY))
+    assert _revealed(pool["env"]) == {"VISGATE_WEBHOOK_SECRET": secret}
+    assert pool["network_volume_ids"] == ["id-of-p-cache-eu-ro-1", "id-of-p-cache-us-ks-2"]
+    assert pool["image"].startswith("local/visgate-worker:")
+    _, service = recorder.made["p-gateway-service"]
+    env = _revealed(service["env"])
+    assert json.loads(env["VISGATE_GATEWAY_MODELS"]) == [
+        {
+            "model_id": "acme/tiny",
+            "tasks": ["text2img"],
+            "policy": "always_on",
+            "network_volume_ids": pool["network_volume_ids"],
+        }
+    ]
+    assert env["VISGATE_GATEWAY_SIGNING_KEY"] == SIGNING_KEY
+    assert env["VISGATE_GATEWAY_RUNPOD_JOBS_URL"] == "http://127.0.0.1:1/jobs/v2"
+    assert env["VISGATE_GATEWAY_CDN_BASE_URL"] == "http://127.0.0.1/p-cdn"
+    assert json.loads(env["VISGATE_GATEWAY_DATA_CENTER_IDS"]) == PLATFORM["regions"]
+
+
+def _revealed(value: dict[str, Any]) -> dict[str, Any]:
+    """Return what is inside a secret; anything else is not one."""
+    assert value[rpc._special_sig_key] == rpc._special_secret_sig
+    return dict(value["value"])
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ({"regions": []}, "InferencePlatform: regions: "),
+        ({"models": [{**MODEL, "policy": "sometimes"}]}, "models.0.policy: "),
+        ({"models": [MODEL, MODEL]}, "names a model twice"),
+        ({"models": [{**MODEL, "tasks": ["text2speech"]}]}, "models.0.tasks.0: "),
+        ({"volume_size_gb": -1}, "volume_size_gb: "),
+        ({"gpu_pool": ["ADA_24"]}, "gpu_pool: "),
+        ({"target": "aws"}, "target 'aws' is not in this release"),
+        ({"target": "moon"}, "target 'moon' is unknown"),
+        ({"regions": ["EU-RO-1", "EU-RO-1"]}, "regions: "),
+    ],
+)
+def test_a_wrong_argument_is_named(recorder: Recorder, args: dict[str, Any], said: str) -> None:
+    with pytest.raises(VisgateError, match=said.replace(".", r"\.")):
+        run(lambda: InferencePlatform("p", {**PLATFORM, **args}))  # type: ignore[typeddict-item]  # wrong on purpose
+
+
+def test_the_local_target_refuses_a_real_account(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNPOD_API_URL", "https://api.runpod.io")
+    with pytest.raises(VisgateError, match="visgate local up"):
+        run(lambda: InferencePlatform("p", PLATFORM))  # type: ignore[arg-type]  # built above
+
+
+def test_each_part_is_usable_alone(recorder: Recorder) -> None:
+    def program() -> pulumi.Output[Any]:
+        cache = GeoRoutedCache("c", {"regions": ["EU-RO-1"], "models": []})
+        cdn = ArtifactCdn("a", {"expire_after_days": 7})
+        given = WorkerImage("w", {"image": "ghcr.io/acme/worker:1"})
+        own = WorkerImage("o", {})
+        return pulumi.Output.all(cache.volume_ids, cdn.bucket, given.ref, own.ref)
+
+    run(program)
+    assert recorder.made["a-artifacts"][1]["expire_after_days"] == 7
+    assert "id-of-c-eu-ro-1" not in recorder.made

@@ -1,0 +1,52 @@
+import pytest
+
+from pulumi_visgate.resources._settings import Settings, is_loopback
+from pulumi_visgate.resources.errors import ConfigError
+
+CANARY = "rpa_CANARYCANARYCANARY"
+
+
+def test_configuration_wins_over_the_environment_and_secrets_stay_out_of_repr() -> None:
+    environ = {
+        "RUNPOD_API_KEY": "rpa_ENVIRONMENT",
+        "RUNPOD_API_URL": "http://127.0.0.1:1/",
+        "VISGATE_S3_ENDPOINT": "http://127.0.0.1:2",
+        "VISGATE_S3_ACCESS_KEY_ID": "id",
+        "VISGATE_S3_SECRET_ACCESS_KEY": "s3-canary",
+        "VISGATE_HOST_TOKEN": "host-canary",
+    }
+    settings = Settings.read({"visgate:runpodApiKey": CANARY}.get, environ)
+    assert settings.require_key() == CANARY
+    assert settings.runpod_api_url == "http://127.0.0.1:1"
+    assert settings.volume_store == settings.store  # the local S3 server fronts the volumes, too
+    assert set(settings.secrets()) == {CANARY, "s3-canary", "host-canary"}
+    for secret in settings.secrets():
+        assert secret not in repr(settings)
+    assert hash(settings) == hash(Settings.read({"visgate:runpodApiKey": CANARY}.get, environ))
+
+
+def test_real_volumes_are_not_reached_through_the_store_of_the_buckets() -> None:
+    environ = {"VISGATE_S3_ENDPOINT": "https://r2.example", "RUNPOD_S3_ACCESS_KEY_ID": "user"}
+    settings = Settings.read(lambda _: None, environ)
+    assert settings.store.endpoint == "https://r2.example"
+    assert settings.volume_store.endpoint is None
+    assert settings.volume_store.access_key_id == "user"
+
+
+def test_a_missing_key_is_told_with_the_fix() -> None:
+    with pytest.raises(ConfigError, match="pulumi config set --secret visgate:runpodApiKey"):
+        Settings.read(lambda _: None, {"RUNPOD_API_KEY": "  "}).require_key()
+
+
+@pytest.mark.parametrize("url", ["http://api.example", "ftp://127.0.0.1", "api.runpod.io", "https://"])
+def test_a_key_is_only_sent_over_https_or_to_this_machine(url: str) -> None:
+    with pytest.raises(ConfigError, match="visgate:runpodApiUrl must be an https URL"):
+        Settings.read({"visgate:runpodApiUrl": url}.get, {})
+
+
+@pytest.mark.parametrize(
+    ("url", "local"),
+    [("http://127.0.0.1:80", True), ("http://[::1]:80", True), ("http://localhost", True), ("https://a.b", False)],
+)
+def test_loopback(url: str, local: bool) -> None:
+    assert is_loopback(url) == local
