@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from pulumi_visgate.local.home import Home
-from pulumi_visgate.local.processes import members
+from pulumi_visgate.local.processes import end_all, members
 
 LATENCY_MS = 400
 
@@ -37,7 +37,9 @@ def account(cloud: dict[str, str]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("what", ["networkVolumes", "endpoints"])
-def test_a_killed_up_leaves_nothing_twice_and_teardown_leaves_nothing(empty_project: Any, what: str) -> None:
+def test_a_killed_up_leaves_nothing_twice_and_teardown_leaves_nothing(
+    empty_project: Any, what: str, request: pytest.FixtureRequest
+) -> None:
     stack = empty_project
     stack.run("visgate", "local", "up")
     home = Home(stack.home)
@@ -47,10 +49,10 @@ def test_a_killed_up_leaves_nothing_twice_and_teardown_leaves_nothing(empty_proj
     admin = f"{cloud['RUNPOD_API_URL']}/admin"
     httpx.put(f"{admin}/latency", json={"ms": LATENCY_MS}, trust_env=False).raise_for_status()
     with running_up(stack, cloud) as process:
-        children = until_there_is(cloud, what, process)
+        plugins = until_there_is(cloud, what, process)
         os.kill(process.pid, signal.SIGKILL)
         process.wait(30)
-    psutil.wait_procs(children, timeout=60)
+    request.addfinalizer(lambda: end_all(plugins))  # they outlive their engine, and may still be at work
     httpx.put(f"{admin}/latency", json={"ms": 0}, trust_env=False).raise_for_status()
 
     stack.pulumi("cancel", "--stack", "local", "--yes", check=False)
