@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--stop-grace", type=float, default=Settings.stop_grace_s, help="seconds a worker has to drop a job")
     add("--webhook-retry", type=float, default=Settings.webhook_retry_s, help="seconds between webhook attempts")
     add("--log-lines", type=int, default=Settings.log_lines, help="lines kept of each worker")
+    add("--until-eof", action="store_true", help="end when standard input does, so with whoever holds it")
     add("--bind-templates", action="store_true", help="delete an endpoint's template with it")
     return parser
 
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         bind_templates=given.bind_templates,
     )
     try:
-        run(settings, on_ready=lambda ready: _say(ready_line(ready)))
+        run(settings, on_ready=lambda ready: _say(ready_line(ready)), until_eof=given.until_eof)
     except StartError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -3,8 +3,10 @@
 import asyncio
 import dataclasses
 import json
+import os
 import signal
 import socket
+import sys
 from collections.abc import Callable
 
 import uvicorn
@@ -61,12 +63,13 @@ def ready_line(settings: Settings) -> str:
     return json.dumps({"ready": True, "api_url": base, "jobs_url": f"{base}/jobs/v2", "port": settings.port})
 
 
-async def serve(settings: Settings, *, on_ready: Callable[[Settings], None]) -> None:
+async def serve(settings: Settings, *, on_ready: Callable[[Settings], None], until_eof: bool = False) -> None:
     """Run an emulator until SIGTERM or SIGINT.
 
     Args:
         settings: What to run; port 0 takes a free one.
         on_ready: Called once with the settings in force when requests are answered.
+        until_eof: End at the end of standard input too, which comes when the process that holds it has gone.
 
     Raises:
         StartError: It cannot start.
@@ -84,6 +87,8 @@ async def serve(settings: Settings, *, on_ready: Callable[[Settings], None]) -> 
                 build(emulator), lifespan="off", access_log=False, log_level="error", server_header=False,
                 timeout_graceful_shutdown=_CLOSE_S, timeout_keep_alive=75,
             )  # fmt: skip
+            if until_eof:
+                asyncio.get_running_loop().add_reader(sys.stdin, _end_at_eof)
             await _Server(config, emulator, lambda: on_ready(settings)).serve([listener])
         finally:
             await emulator.close()
@@ -91,6 +96,12 @@ async def serve(settings: Settings, *, on_ready: Callable[[Settings], None]) -> 
         listener.close()
 
 
-def run(settings: Settings, *, on_ready: Callable[[Settings], None]) -> None:
+def run(settings: Settings, *, on_ready: Callable[[Settings], None], until_eof: bool = False) -> None:
     """Run an emulator in this process until it is told to stop, as `serve` does."""
-    asyncio.run(serve(settings, on_ready=on_ready))
+    asyncio.run(serve(settings, on_ready=on_ready, until_eof=until_eof))
+
+
+def _end_at_eof() -> None:
+    if not os.read(sys.stdin.fileno(), 4096):
+        asyncio.get_running_loop().remove_reader(sys.stdin)
+        signal.raise_signal(signal.SIGTERM)

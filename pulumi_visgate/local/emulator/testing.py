@@ -28,7 +28,7 @@ _KEY_PREFIX = "rpa_"
 
 
 class EmulatorServer:
-    """A running emulator process.
+    """A running emulator process, which ends with the process that has started it, however that ends.
 
     Args:
         data: Folder of its database; the same folder again continues where it ended.
@@ -65,10 +65,10 @@ class EmulatorServer:
         """
         self.data.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "pulumi_visgate.local.emulator", "--port", str(self.port)]
-        command += ["--data", str(self.data), "--volumes", str(self.volumes), *self._options]
+        command += ["--data", str(self.data), "--volumes", str(self.volumes), "--until-eof", *self._options]
         with (self.data / "emulator.log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603, own command
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
             )
         ready = json.loads(self._first_line() or "{}")
         if not ready:
@@ -96,8 +96,9 @@ class EmulatorServer:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
 
     def _first_line(self) -> bytes:
         process = self._process

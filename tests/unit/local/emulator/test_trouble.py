@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -280,3 +281,20 @@ def test_sigterm_ends_a_held_log_stream(own_server: EmulatorServer, until: Until
                 for _ in lines:
                     assert time.monotonic() < deadline
     emulator.close()
+
+
+def test_an_emulator_for_tests_ends_with_the_test_run(tmp_path: Path, until: Until) -> None:
+    source = f"""
+import time
+from pathlib import Path
+from pulumi_visgate.local.emulator.testing import EmulatorServer
+server = EmulatorServer(Path({str(tmp_path / "data")!r}), Path({str(tmp_path / "volumes")!r}))
+server.start()
+print(server.pid, flush=True)
+time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        emulator = psutil.Process(int(run.stdout.readline()))
+        run.kill()
+    until(lambda: not emulator.is_running())
