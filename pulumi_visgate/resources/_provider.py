@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import Any, ClassVar, NoReturn, ParamSpec, TypeVar, cast
+from typing import Any, ClassVar, NoReturn, ParamSpec, Self, TypeVar, cast
 
 import pulumi
 from pulumi.dynamic import (
@@ -179,6 +179,24 @@ class VisgateResource(Resource, module="visgate", name="Resource"):
         secret = sorted(crud.secret)
         own = pulumi.ResourceOptions(additional_secret_outputs=secret) if secret else None
         super().__init__(provider, resource_name, props, pulumi.ResourceOptions.merge(own, opts))
+
+    @classmethod
+    def get(
+        cls,
+        resource_name: str,
+        id: pulumi.Input[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> Self:
+        """Read something that exists and that this program does not own: it is never changed nor deleted.
+
+        Args:
+            resource_name: Name in the program.
+            id: Id at the API.
+            opts: Options of the resource.
+        """
+        make: Any = cls
+        read: Self = make(resource_name, pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(id=id)))
+        return read
 
 
 def _from_pulumi(value: Any) -> Any:

@@ -121,3 +121,17 @@ def test_what_is_in_use_or_has_data_is_not_deleted(stack: Stack, runpod: RunpodC
     stack.up(SPEC=json.dumps({"v": ("NetworkVolume", VOLUME)}))
     stack.up(SPEC="{}")
     assert runpod.list_network_volumes() == []
+
+
+def test_what_others_own_is_read_and_never_touched(stack: Stack, runpod: RunpodClient) -> None:
+    theirs = runpod.create_network_volume(CreateNetworkVolume(name="theirs", size=15, data_center="EU-RO-1"))
+    stack.write(
+        "import pulumi\nfrom pulumi_visgate import NetworkVolume\n"
+        f"volume = NetworkVolume.get('theirs', {theirs.id!r})\n"
+        "pulumi.export('size', volume.size_gb)\npulumi.export('name', volume.name)\n"
+    )
+    stack.up()
+    assert json.loads(stack.run("stack", "output", "--json").text) == {"size": 15, "name": "theirs"}
+    stack.run("preview", "--expect-no-changes")
+    stack.run("destroy", "--yes", "--skip-preview")
+    assert [volume.id for volume in runpod.list_network_volumes()] == [theirs.id]
