@@ -23,7 +23,8 @@ def cloud_environment(home: Home, state: CloudState, *, path: str, environ: Mapp
     """
     return {
         "PATH": path,
-        "PULUMI_BACKEND_URL": home.state.as_uri(),
+        # Without sidecar files: a kill while one is written leaves a state that the engine cannot load.
+        "PULUMI_BACKEND_URL": f"{home.state.as_uri()}?metadata=skip",
         "PULUMI_CONFIG_PASSPHRASE": LOCAL_PASSPHRASE,
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",

@@ -157,7 +157,7 @@ def environment(tools_path: str, runpod_emulator: RunpodEmulator, s3_endpoint: s
         "PATH": tools_path,
         "HOME": str(tmp_path),
         "PULUMI_HOME": str(tmp_path / "pulumi"),
-        "PULUMI_BACKEND_URL": (tmp_path / "state").as_uri(),
+        "PULUMI_BACKEND_URL": f"{(tmp_path / 'state').as_uri()}?metadata=skip",
         "PULUMI_CONFIG_PASSPHRASE": secrets.token_hex(4),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",

@@ -21,7 +21,7 @@ def test_addresses_follow_the_ports() -> None:
     assert found["RUNPOD_JOBS_URL"] == "http://127.0.0.1:2/jobs/v2"
     assert found["VISGATE_S3_ENDPOINT"] == "http://127.0.0.1:1"
     assert found["VISGATE_CDN_URL"] == "http://127.0.0.1:3/cdn"
-    assert found["PULUMI_BACKEND_URL"] == "file:///h/.visgate/state"
+    assert found["PULUMI_BACKEND_URL"] == "file:///h/.visgate/state?metadata=skip"
 
 
 def test_a_key_of_ones_own_is_used_and_never_written() -> None:
