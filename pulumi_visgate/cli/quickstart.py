@@ -34,7 +34,9 @@ COLD_S = 300.0
 SEED = 7
 PROMPT = "a red fox"
 _MODEL_S = 300
-_IN_PROGRESS = re.compile(r"^\s*@ |(creating|updating|deleting|refreshing|reading) \(\d+s\)|^(Updating|Destroying) \(")
+_IN_PROGRESS = re.compile(
+    r"^\s*@ |(creating|updating|deleting|refreshing|reading|refresh) \([\d.]+s\)$|^(Updating|Destroying) \("
+)
 
 
 class QuickstartError(VisgateError):
@@ -253,7 +255,7 @@ def _print_ways_on(steps: Steps, target: Target, home: Home, state: CloudState) 
     steps.note(f"gateway   {target.url}/docs")
     steps.note(f"CDN       {state.url('host')}/cdn")
     steps.note(f"logs      visgate local logs -f      ({_short(home.logs, Path.cwd())})")
-    steps.note('next      uv run visgate generate "a blue whale"      or      make down')
+    steps.note('next      .venv/bin/visgate generate "a blue whale"      or      make down')
 
 
 def _short(path: Path, base: Path) -> str:

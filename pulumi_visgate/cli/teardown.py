@@ -30,7 +30,8 @@ def teardown() -> None:
     steps = Steps(err())
     project = Path.cwd()
     home = Home.find(os.environ, project)
-    if CloudState.load(home) is not None:
+    state = CloudState.load(home)
+    if state is not None and _has_work(home, state, project):
         with steps.step("looking at the local cloud") as done:
             report = cloud.up(home, environ=os.environ, say=steps.aside)  # destroying needs the API
             done("local cloud up" + (" again, to empty it" if report.started else ""))
@@ -41,6 +42,14 @@ def teardown() -> None:
             _check(steps, home, runpod)
     down = cloud.down(home)
     say_what_is_down(down)
+
+
+def _has_work(home: Home, state: CloudState, project: Path) -> bool:
+    """Tell whether there may be something to delete: a running cloud, or a stack with resources."""
+    if state.processes:
+        return True
+    engine = Engine.of(home, state, project=project, environ=os.environ)
+    return engine.has_stack() and bool(engine.resources())
 
 
 def _empty(steps: Steps, engine: Engine, runpod: RunpodClient, key: str) -> None:
