@@ -12,7 +12,7 @@ itself the JSON of a short `JobResult` (error, timings, terminal event) and suff
 
 import json
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -176,7 +176,7 @@ def _as_json(text: object) -> object:
 def _foreign_error(error: object) -> JobError:
     """Put an error that is not this product's into its form: masked, bounded, without a traceback."""
     found = _as_json(error)
-    text = found.get("error_message") if isinstance(found, Mapping) else error
+    text = cast("Mapping[str, object]", found).get("error_message") if isinstance(found, Mapping) else error
     said = Redactor().text(text)[:MAX_DETAIL_CHARACTERS] if isinstance(text, str) and text else "It gave no reason."
     return JobError(
         code=ErrorCode.WORKER_FATAL,
