@@ -7,6 +7,7 @@ the worker looks at its signature, which only it can import.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import cast
 
 from visgate_contract.errors import ContractError, ErrorCode
 from visgate_contract.tasks import Task
@@ -94,7 +95,7 @@ def pipeline_class(model_index: Mapping[str, object]) -> str:
     """
     name = model_index.get("_class_name")
     if isinstance(name, list) and name:
-        name = name[-1]
+        name = cast("list[object]", name)[-1]
     if not isinstance(name, str) or not name:
         detail = f"{MODEL_INDEX} has no `_class_name`, so it does not describe a diffusers pipeline."
         hint = "Use a model in the diffusers folder format."
