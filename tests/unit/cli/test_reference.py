@@ -15,7 +15,11 @@ def test_the_reference_page_is_what_the_commands_say(tmp_path: Path) -> None:
     recipe = next(line for line in (CHECKOUT / "Makefile").read_text().splitlines() if "utils docs" in line)
     program, *arguments = shlex.split(recipe.strip().lstrip("@"))
     page = arguments[-1]
-    command = [Path(sys.executable).with_name(Path(program).name), *arguments[:-1], tmp_path / "cli.md"]
+    command: list[str | Path] = [
+        Path(sys.executable).with_name(Path(program).name),
+        *arguments[:-1],
+        tmp_path / "cli.md",
+    ]
     subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True)
     assert (CHECKOUT / page).read_text() == (tmp_path / "cli.md").read_text()
 
