@@ -57,12 +57,14 @@ check: setup ## format, lint, types, import layers
 
 .PHONY: test
 test: setup ## every tier: unit, contract, engine, e2e, chaos, canary
-	@$(ENTER)
+	@$(PYTHON3) tools/toolchain.py ensure yaml
+	$(ENTER)
 	.venv/bin/pytest -m "$(MARKED)"
 
 .PHONY: test-engine
 test-engine: setup ## the tier with the real Pulumi engine
-	@$(ENTER)
+	@$(PYTHON3) tools/toolchain.py ensure yaml
+	$(ENTER)
 	.venv/bin/pytest tests/engine
 
 .PHONY: e2e
