@@ -83,5 +83,9 @@ def main() -> None:
     except VisgateError as error:
         complain(error)
         sys.exit(EXIT_FAILED)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        complain(VisgateError(f"{where}{error.strerror or error}.", hint="Check permissions and free space."))
+        sys.exit(EXIT_FAILED)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)

@@ -121,5 +121,5 @@ def _cloud(home: Home) -> Iterator[Finding]:
         return
     for part in parts:
         where = f"{part.state}, {part.url}" + (f", pid {part.pid}" if part.pid else "")
-        fix = "" if part.healthy else f"`visgate local up`; its log is {part.log}"
+        fix = "" if part.healthy else f"`{part.remedy}`; its log is {part.log}"
         yield Finding(f"local {part.name}", part.healthy, where, fix)

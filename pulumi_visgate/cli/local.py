@@ -48,6 +48,9 @@ def up() -> None:
         again = "Their ports were taken, so these have new ones; `pulumi up -s local --refresh` tells the stack: "
         console.print(again + ", ".join(report.moved))
     _print_status(home)
+    for part in cloud.status(home):
+        if not part.healthy:
+            console.print(f"  {part.name} is {part.state}: `{part.remedy}` starts it.")
     console.print('  eval "$(visgate local env)" points this shell at it.')
 
 

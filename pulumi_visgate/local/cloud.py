@@ -36,6 +36,7 @@ class PartStatus:
         url: Where it listens.
         pid: Its process, if it lives.
         log: Its log file.
+        is_service: The service host runs it for the stack.
     """
 
     name: str
@@ -43,11 +44,17 @@ class PartStatus:
     url: str
     pid: int | None
     log: Path
+    is_service: bool = False
 
     @property
     def healthy(self) -> bool:
         """It answers."""
         return self.state == "running"
+
+    @property
+    def remedy(self) -> str:
+        """The command that starts it again."""
+        return "pulumi up --stack local --refresh" if self.is_service else "visgate local up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +162,9 @@ def down(home: Home, *, purge: bool = False) -> DownReport:
     Raises:
         LocalCloudError: A process would not end.
     """
+    if not home.root.exists():
+        end_all(members(home.root))
+        return DownReport((), (), ())
     with locked(home):
         state = CloudState.load(home)
         stopped, swept = _stop_all(home, state or CloudState())
@@ -165,6 +175,7 @@ def down(home: Home, *, purge: bool = False) -> DownReport:
         if purge:
             for path in (home.local, home.state, home.logs, home.models):
                 shutil.rmtree(path)
+            home.forget()
     return DownReport(tuple(stopped), tuple(swept), _kept(home))
 
 
@@ -189,7 +200,9 @@ def status(home: Home) -> list[PartStatus]:
         alive = record.process.alive
         word = "running" if alive else "stopped"
         log = home.log_file(record.name)
-        found.append(PartStatus(record.name, word, record.url, record.process.pid if alive else None, log))
+        found.append(
+            PartStatus(record.name, word, record.url, record.process.pid if alive else None, log, is_service=True)
+        )
     return found
 
 

@@ -1,6 +1,7 @@
 """Where the local cloud keeps what it knows: one private folder, `.visgate/`, beside `Pulumi.yaml`."""
 
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from pulumi_visgate.local.errors import LocalCloudError
 
 HOME_ENV = "VISGATE_HOME"
 FOLDER = ".visgate"
+IGNORE_FILE = ".gitignore"
 PRIVATE_FOLDER = 0o700
 PRIVATE_FILE = 0o600
 
@@ -123,7 +125,12 @@ class Home:
         ):
             folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         self.root.chmod(PRIVATE_FOLDER)
-        (self.root / ".gitignore").write_text("*\n")
+        (self.root / IGNORE_FILE).write_text("*\n")
+
+    def forget(self) -> None:
+        """Remove the folder itself, unless it holds something that is not this product's."""
+        if {path.name for path in self.root.iterdir()} <= {IGNORE_FILE}:
+            shutil.rmtree(self.root)
 
 
 def write_private(path: Path, text: str) -> None:

@@ -110,6 +110,9 @@ def test_down_says_what_it_keeps_and_purge_deletes_it(home: Home, environ: dict[
     assert not home.env_file.exists()
     assert cloud.down(home).stopped == ()
     assert cloud.down(home, purge=True).kept == ()
+    assert not home.root.exists()
+    assert cloud.down(home).stopped == ()
+    assert not home.root.exists()
     assert cloud.status(home) == []
 
 
