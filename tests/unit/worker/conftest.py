@@ -116,6 +116,20 @@ def make_server() -> Iterator[Callable[..., Server]]:
         server.close()
 
 
+@pytest.fixture(scope="module")
+def make_module_server() -> Iterator[Callable[..., Server]]:
+    """Make servers that live as long as a module's tests."""
+    servers: list[Server] = []
+
+    def make(answer: Callable[[Request], Answer] = lambda _: Answer()) -> Server:
+        servers.append(Server(answer))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.close()
+
+
 @pytest.fixture
 def answer_of() -> type[Answer]:
     """The answers that a server's function returns."""

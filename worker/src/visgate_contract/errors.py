@@ -16,6 +16,7 @@ class ErrorCode(StrEnum):
     MODEL_NOT_FOUND = "model_not_found"
     TASK_NOT_SUPPORTED = "task_not_supported"
     WEBHOOK_URL_REFUSED = "webhook_url_refused"
+    WEBHOOK_DELIVERY_FAILED = "webhook_delivery_failed"
     NO_CAPACITY = "no_capacity"
     RATE_LIMITED = "rate_limited"
     RUNPOD_UNREACHABLE = "runpod_unreachable"

@@ -132,8 +132,14 @@ class Event(_Wire):
 
     @property
     def id(self) -> str:
-        """`webhook-id`: equal for every delivery of the same event."""
-        return f"msg_{self.data.task_id.removeprefix('task_')}_{self.data.sequence:05d}"
+        """`webhook-id`: equal for every delivery of the same event.
+
+        A job's end has one id whoever tells it: its worker, the worker's supervisor, or a gateway that Runpod has told
+        of it. So a receiver that drops repeats sees it once.
+        """
+        status = self.data.status
+        which = status.value if status.is_terminal else f"{self.data.sequence:05d}"
+        return f"msg_{self.data.task_id.removeprefix('task_')}_{which}"
 
     def body(self) -> bytes:
         """Serialise once; signature and delivery use these exact bytes."""

@@ -11,6 +11,7 @@ from visgate_contract.errors import ErrorCode, VisgateError
 from visgate_contract.events import LoadReport
 from visgate_contract.tasks import Task
 from visgate_worker.adapters.base import Adapter
+from visgate_worker.adapters.families import is_step_distilled
 from visgate_worker.adapters.image import TextToImage
 from visgate_worker.failures import JobFailedError, summary
 from visgate_worker.runtime.base import Runtime
@@ -32,6 +33,7 @@ class LoadedModel:
         capability: What its pipeline is for.
         report: Where it came from.
         framework_import_s: Seconds that importing torch and diffusers took.
+        is_step_distilled: It was distilled to few steps without guidance.
     """
 
     model_id: str
@@ -39,6 +41,7 @@ class LoadedModel:
     capability: Capability
     report: LoadReport
     framework_import_s: float
+    is_step_distilled: bool = False
     _adapters: dict[Task, Adapter] = field(default_factory=dict, repr=False)
 
     def adapter(self, task: Task) -> Adapter:
@@ -51,8 +54,12 @@ class LoadedModel:
             require_task(self.capability, task, model_id=self.model_id)
             if task not in _ADAPTERS:
                 raise _not_built(task)
-            made = _ADAPTERS[task].for_pipeline(self.runtime.pipeline, self.capability, model_id=self.model_id)
-            self._adapters[task] = made
+            self._adapters[task] = _ADAPTERS[task].for_pipeline(
+                self.runtime.pipeline,
+                self.capability,
+                model_id=self.model_id,
+                is_step_distilled=self.is_step_distilled,
+            )
         return self._adapters[task]
 
     @property
@@ -70,12 +77,14 @@ class FoundModel:
         folder: Where it lies.
         capability: What its pipeline is for.
         seconds: What finding it took; long if it had to be downloaded.
+        is_step_distilled: It was distilled to few steps without guidance.
     """
 
     model_id: str
     folder: ModelFolder
     capability: Capability
     seconds: float
+    is_step_distilled: bool = False
 
 
 def find(settings: Settings) -> FoundModel:
@@ -87,11 +96,13 @@ def find(settings: Settings) -> FoundModel:
     began = time.perf_counter()
     with as_load_failure():
         folder = find_model(settings.volume_path, settings.model_id, settings.model_revision, token=settings.hf_token)
-        capability = capability_of(folder.index())
+        index = folder.index()
+        capability = capability_of(index)
     if capability.is_known and not capability.tasks & _ADAPTERS.keys():
         for task in _ADAPTERS:
             require_task(capability, task, model_id=settings.model_id)
-    return FoundModel(settings.model_id, folder, capability, time.perf_counter() - began)
+    few_steps = is_step_distilled(capability.family, index, folder.config_of("transformer"))
+    return FoundModel(settings.model_id, folder, capability, time.perf_counter() - began, few_steps)
 
 
 def import_frameworks(capability: Capability) -> float:
@@ -123,7 +134,7 @@ def load(found: FoundModel, *, framework_import_s: float) -> LoadedModel:
         size_bytes = found.folder.size_bytes()
     report = LoadReport(source=found.folder.source, size_bytes=size_bytes, seconds=round(seconds, 6))
     log.info("model %s loaded from %s: %d bytes in %.3f s", found.model_id, report.source, size_bytes, seconds)
-    return LoadedModel(found.model_id, runtime, found.capability, report, framework_import_s)
+    return LoadedModel(found.model_id, runtime, found.capability, report, framework_import_s, found.is_step_distilled)
 
 
 @contextmanager

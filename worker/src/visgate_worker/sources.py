@@ -49,6 +49,14 @@ class ModelFolder:
             raise JobFailedError(detail, hint="Copy the model again.", code=ErrorCode.MODEL_LOAD_FAILED)
         return parsed
 
+    def config_of(self, part: str) -> dict[str, Any]:
+        """Read the `config.json` of a part, such as the transformer; empty where there is none that can be read."""
+        try:
+            parsed = json.loads((self.path / part / "config.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}  # loading the part says what is wrong with it
+        return parsed if isinstance(parsed, dict) else {}
+
     def size_bytes(self) -> int:
         """Return the size of all files, links followed."""
         return sum((Path(folder) / name).stat().st_size for folder, _, names in os.walk(self.path) for name in names)

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from visgate_contract.errors import ErrorCode
 from visgate_contract.tasks import Task, TaskInput
+from visgate_worker.failures import JobFailedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +42,31 @@ class Adapter(Protocol):
 def parameters_of(pipeline: type) -> Mapping[str, inspect.Parameter]:
     """Return what calling a pipeline of this class takes."""
     return inspect.signature(pipeline.__call__).parameters
+
+
+def refuse_field(*, field: str, pipeline: str) -> JobFailedError:
+    """Return the error of a value that a pipeline would ignore or not understand."""
+    detail = f"params.{field}: {pipeline} takes no such value."
+    return JobFailedError(detail, hint="Leave it out.", code=ErrorCode.INVALID_REQUEST)
+
+
+def check_multiple(field: str, value: int | None, multiple: int, *, pipeline: str, rest: int = 0) -> None:
+    """Refuse a value that the pipeline would round.
+
+    Args:
+        field: Its name in the task's schema.
+        value: None when the caller left it out.
+        multiple: What it has to be a multiple of.
+        pipeline: Name of the class, for the message.
+        rest: What has to be left over when it is divided.
+
+    Raises:
+        JobFailedError: It is none (`invalid_request`); the hint says the nearest that are.
+    """
+    if value is None or value % multiple == rest % multiple:
+        return
+    lower = (value - rest) // multiple * multiple + rest
+    wanted = f"a multiple of {multiple}" + (f" plus {rest}" if rest else "")
+    detail = f"params.{field}: {value} is not {wanted}, which {pipeline} needs."
+    nearest = [str(one) for one in (lower, lower + multiple) if one > 0]
+    raise JobFailedError(detail, hint=f"Use {' or '.join(nearest)}.", code=ErrorCode.INVALID_REQUEST)

@@ -1,16 +1,18 @@
 """Text to image, for every pipeline whose signature says that it draws from a prompt.
 
-Stable Diffusion 1.x, 2.x and XL and other text-to-image pipelines share one calling convention and differ in which
-arguments they take, which their signature tells.
+Picture pipelines share one calling convention. Which arguments a class takes its signature tells; what the families
+differ in beyond that is in `families`.
 """
 
 import inspect
 from collections.abc import Mapping
+from typing import Any
 
 from visgate_contract.capabilities import Capability, require_task
 from visgate_contract.errors import ErrorCode
 from visgate_contract.tasks import Task, Text2ImgInput
-from visgate_worker.adapters.base import Generation, parameters_of
+from visgate_worker.adapters.base import Generation, check_multiple, parameters_of, refuse_field
+from visgate_worker.adapters.families import ImageTraits, image_traits
 from visgate_worker.failures import JobFailedError
 
 _ALWAYS = ("prompt", "height", "width", "num_inference_steps", "generator")
@@ -24,16 +26,20 @@ class TextToImage:
     Args:
         parameters: Signature of the pipeline's call.
         pipeline: Name of the class, for messages.
+        traits: What the family wants.
     """
 
     task = Task.TEXT2IMG
 
-    def __init__(self, parameters: Mapping[str, inspect.Parameter], *, pipeline: str) -> None:
+    def __init__(self, parameters: Mapping[str, inspect.Parameter], *, pipeline: str, traits: ImageTraits) -> None:
         self._parameters = parameters
         self._pipeline = pipeline
+        self._traits = traits
 
     @classmethod
-    def for_pipeline(cls, pipeline: type, capability: Capability, *, model_id: str) -> "TextToImage":
+    def for_pipeline(
+        cls, pipeline: type, capability: Capability, *, model_id: str, is_step_distilled: bool = False
+    ) -> "TextToImage":
         """Make the adapter for a pipeline class.
 
         Raises:
@@ -48,7 +54,8 @@ class TextToImage:
         if not draws_from_text:
             detail = f"{model_id} is a {capability.pipeline} and cannot do {Task.TEXT2IMG}."
             raise JobFailedError(detail, hint="Choose a text-to-image model.", code=ErrorCode.TASK_NOT_SUPPORTED)
-        return cls(parameters, pipeline=capability.pipeline)
+        traits = image_traits(capability.family, is_step_distilled=is_step_distilled)
+        return cls(parameters, pipeline=capability.pipeline, traits=traits)
 
     def plan(self, params: Text2ImgInput, *, seed: int) -> tuple[Generation, ...]:
         """Return one call a picture; the n-th has seed + n.
@@ -56,21 +63,36 @@ class TextToImage:
         Raises:
             JobFailedError: The pipeline does not take a value that was asked for (`invalid_request`).
         """
-        wanted = {
-            "prompt": params.prompt,
-            "negative_prompt": params.negative_prompt,
-            "width": params.width,
-            "height": params.height,
-            "num_inference_steps": params.steps,
-            "guidance_scale": params.guidance_scale,
-        }
-        arguments = {name: value for name, value in wanted.items() if value is not None}
-        for name in arguments:
-            if name not in self._parameters:
-                field = {"num_inference_steps": "steps"}.get(name, name)
-                detail = f"params.{field}: {self._pipeline} takes no such value."
-                raise JobFailedError(detail, hint="Leave it out.", code=ErrorCode.INVALID_REQUEST)
-        default = self._parameters["num_inference_steps"].default
-        steps = params.steps or (default if isinstance(default, int) else _FALLBACK_STEPS)
-        arguments["num_inference_steps"] = steps
+        traits = self._traits
+        check_multiple("width", params.width, traits.multiple, pipeline=self._pipeline)
+        check_multiple("height", params.height, traits.multiple, pipeline=self._pipeline)
+        arguments = common_arguments(params, traits, self._parameters, pipeline=self._pipeline)
+        sides = {"width": params.width, "height": params.height}
+        arguments |= {name: value for name, value in sides.items() if value is not None}
+        steps: int = arguments["num_inference_steps"]
         return tuple(Generation(arguments, seed + n, steps) for n in range(params.num_images))
+
+
+def common_arguments(
+    params: Text2ImgInput, traits: ImageTraits, parameters: Mapping[str, inspect.Parameter], *, pipeline: str
+) -> dict[str, Any]:
+    """Return the arguments that every picture task shares: prompts, guidance, steps and what the family always wants.
+
+    Raises:
+        JobFailedError: The pipeline does not take a value that was asked for (`invalid_request`).
+    """
+    arguments: dict[str, Any] = {"prompt": params.prompt, **traits.fixed}
+    if params.negative_prompt is not None:
+        if "negative_prompt" not in parameters:
+            raise refuse_field(field="negative_prompt", pipeline=pipeline)
+        arguments |= {"negative_prompt": params.negative_prompt, **traits.with_negative}
+    elif traits.no_negative is not None:
+        arguments["negative_prompt"] = traits.no_negative
+    if params.guidance_scale is not None:
+        if traits.guidance is None or traits.guidance not in parameters:
+            raise refuse_field(field="guidance_scale", pipeline=pipeline)
+        arguments[traits.guidance] = params.guidance_scale
+    default = parameters["num_inference_steps"].default
+    own = default if isinstance(default, int) else _FALLBACK_STEPS
+    arguments["num_inference_steps"] = params.steps or traits.steps or own
+    return arguments

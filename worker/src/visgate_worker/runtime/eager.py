@@ -108,8 +108,11 @@ class EagerRuntime:
             return tensors
 
         arguments = dict(generation.arguments)
-        if "callback_on_step_end" in parameters_of(self.pipeline):
+        takes = parameters_of(self.pipeline)
+        if "callback_on_step_end" in takes:
             arguments["callback_on_step_end"] = after_step
+        elif "callback" in takes:  # older pipelines
+            arguments["callback"] = lambda step, timestep, _latents: after_step(None, step, timestep, {})
         arguments["generator"] = torch.Generator("cpu").manual_seed(generation.seed)
         try:
             output = self._loaded(**arguments)

@@ -1,0 +1,143 @@
+"""A tiny pipeline of every family with random weights, made without a download, and the worker that serves it.
+
+The sizes follow the dimensions of diffusers' own unit tests (Apache-2.0). Sizes that decide what a caller may ask,
+such as the factor of the autoencoder, are those of the real models where that is cheap.
+"""
+
+import asyncio
+import gc
+import importlib.util
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from visgate_contract.jobs import JobResult
+from visgate_worker.artifacts import Uploader
+from visgate_worker.handler import ColdStart, JobHandler, Services
+from visgate_worker.link import Link
+from visgate_worker.logs import Masker
+from visgate_worker.model import LoadedModel, find, import_frameworks, load
+from visgate_worker.settings import Settings
+
+if TYPE_CHECKING:
+    from tests.unit.worker.conftest import Server
+
+TASK_ID = "task_" + "0" * 26
+
+
+@dataclass
+class Served:
+    """A worker with one tiny model, in this process."""
+
+    handler: JobHandler
+    model: LoadedModel
+    store: "Server"
+    results: list[JobResult] = field(default_factory=list)
+
+    def run(self, **params: Any) -> JobResult:
+        """Do one job through the handler and return what Runpod would hold of it."""
+        job_input = {
+            "task_id": TASK_ID,
+            "model_id": self.model.model_id,
+            "params": {"prompt": "a red fox", "seed": 7, "steps": 2} | params,
+            "uploads": [
+                {"put_url": f"{self.store.url}/{n}", "cdn_url": f"https://cdn/{n}"}
+                for n in range(params.get("num_images", 1))
+            ],
+            "announced": True,
+        }
+        answer = asyncio.run(self.handler({"id": "job-1", "input": json.loads(json.dumps(job_input))}))
+        error = answer.pop("error", None)
+        status = "FAILED" if error else "COMPLETED"
+        result = JobResult.from_runpod({"status": status, "output": answer, "error": error})
+        assert result is not None
+        return result
+
+    def files(self, **params: Any) -> list[bytes]:
+        """Do one job and return the files that it stored."""
+        before = len(self.store.requests)
+        result = self.run(**params)
+        assert result.error is None, result.error
+        self.results.append(result)
+        return [request.body for request in self.store.requests[before:]]
+
+
+def _build(name: str, folder: Path) -> None:
+    """Make and save one pipeline; the builders' module brings torch and diffusers."""
+    place = Path(__file__).with_name("tiny_pipelines.py")
+    spec = importlib.util.spec_from_file_location("tiny_pipelines", place)
+    assert spec is not None
+    assert spec.loader is not None
+    builders = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(builders)
+    builders.BUILDERS[name]().save_pretrained(folder)
+
+
+@pytest.fixture(scope="session")
+def families_volume(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("families")
+
+
+@pytest.fixture(scope="module")
+def serve_family(
+    families_volume: Path, make_module_server: "Callable[[], Server]"
+) -> Iterator[Callable[[str], Served]]:
+    """Give the worker of a family; one model is in memory at a time."""
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    current: dict[str, Served] = {}
+    uploader = Uploader(first_wait_s=0.01)
+    store = make_module_server()
+
+    def serve(name: str) -> Served:
+        os.set_blocking(read_end, False)
+        _drain(read_end)
+        if name not in current:
+            current.clear()
+            gc.collect()
+            current[name] = _serve(name, families_volume, store, uploader, write_end)
+        return current[name]
+
+    yield serve
+    uploader.close()
+    os.close(read_end)
+    os.close(write_end)
+
+
+def _drain(read_end: int) -> None:
+    try:
+        while os.read(read_end, 1_000_000):
+            pass
+    except BlockingIOError:
+        return
+
+
+def _serve(name: str, volume: Path, store: "Server", uploader: Uploader, write_end: int) -> Served:
+    model_id = f"tiny/{name}"
+    folder = volume / "models" / model_id
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of libraries, while they are imported
+        if not folder.exists():
+            _build(name, folder)
+        settings = Settings.model_validate({"model_id": model_id, "volume_path": volume})
+        found = find(settings)
+        loaded = load(found, framework_import_s=import_frameworks(found.capability))
+    future: Future[LoadedModel] = Future()
+    future.set_result(loaded)
+    services = Services(
+        settings=settings,
+        link=Link(write_end),
+        model=future,
+        uploader=uploader,
+        send_update=lambda _job, _update: None,
+        mask=Masker({}).text,
+        cold_start=ColdStart(0.1, 0.2),
+    )
+    return Served(JobHandler(services), loaded, store)
