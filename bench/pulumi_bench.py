@@ -72,7 +72,7 @@ class _Stack:
             **os.environ,
             "PATH": search_path(os.environ),
             "PYTHONPATH": str(ROOT),
-            "PULUMI_BACKEND_URL": (folder / "state").as_uri(),
+            "PULUMI_BACKEND_URL": f"{(folder / 'state').as_uri()}?metadata=skip",
             "PULUMI_CONFIG_PASSPHRASE": "bench",
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
