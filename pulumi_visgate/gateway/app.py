@@ -12,7 +12,7 @@ from pulumi_visgate.gateway import problems
 from pulumi_visgate.gateway.middleware.body_limit import BodyLimit
 from pulumi_visgate.gateway.middleware.guard import Guard
 from pulumi_visgate.gateway.middleware.rate_limit import RateLimit
-from pulumi_visgate.gateway.routes import deployments, docs, jobs, platform, streams
+from pulumi_visgate.gateway.routes import callbacks, deployments, docs, jobs, platform, streams
 from pulumi_visgate.gateway.settings import Settings
 from pulumi_visgate.gateway.state import Clients, opened
 
@@ -52,7 +52,7 @@ def create_app(settings: Settings, *, clients: Clients | None = None) -> FastAPI
         servers=[{"url": settings.public_url}],
         generate_unique_id_function=lambda route: route.name,
     )
-    for router in (jobs.router, streams.router, deployments.router, platform.router):
+    for router in (jobs.router, streams.router, deployments.router, platform.router, callbacks.router):
         app.include_router(router)
     docs.install(app)
     problems.install(app)

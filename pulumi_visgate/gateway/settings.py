@@ -1,6 +1,8 @@
 """Settings of the gateway, read once from the environment (`VISGATE_GATEWAY_…`) and frozen."""
 
+import ipaddress
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -153,6 +155,11 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return self
 
+    @property
+    def can_be_called_back(self) -> bool:
+        """Runpod can reach this gateway: it does not run on a machine of its own network, unless Runpod does, too."""
+        return not _is_inside(self.public_url) or _is_inside(self.runpod_jobs_url)
+
     def offered(self, model_id: str) -> OfferedModel | None:
         """Return the offer for a model, or None."""
         return next((model for model in self.models if model.model_id == model_id), None)
@@ -161,3 +168,12 @@ class Settings(BaseSettings):
         """Return the platform's secrets, for masking."""
         held = (self.signing_key, self.s3_access_key_id, self.s3_secret_access_key)
         return tuple(secret.get_secret_value() for secret in held if secret is not None)
+
+
+def _is_inside(url: str) -> bool:
+    """Tell whether a base URL names this machine or a private address."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

@@ -11,6 +11,7 @@ from fastapi import Request
 from pulumi_visgate.gateway import egress
 from pulumi_visgate.gateway.problems import Refused
 from pulumi_visgate.gateway.services.announce import Courier
+from pulumi_visgate.gateway.services.callbacks import Callbacks
 from pulumi_visgate.gateway.services.directory import Directory
 from pulumi_visgate.gateway.services.provision import Provisioner
 from pulumi_visgate.gateway.services.submit import Submitter
@@ -49,6 +50,7 @@ class State:
         directory: What callers have.
         provisioner: Finds and makes endpoints.
         submitter: Accepts requests.
+        callbacks: Answers Runpod's own calls.
     """
 
     settings: Settings
@@ -56,6 +58,7 @@ class State:
     directory: Directory
     provisioner: Provisioner
     submitter: Submitter
+    callbacks: Callbacks
 
     @staticmethod
     def of(request: Request) -> "State":
@@ -94,11 +97,14 @@ async def opened(settings: Settings, clients: Clients) -> AsyncIterator[State]:
         policy = egress.EgressPolicy(allow_loopback=settings.allow_loopback, ports=settings.webhook_ports)
         directory = Directory(ttl_s=settings.list_ttl_s)
         provisioner = Provisioner(settings, directory)
+        courier = Courier(webhooks, policy, clients.resolver)
+        callbacks = Callbacks(settings, courier)
         submitter = Submitter(
             settings,
             directory=directory,
             provisioner=provisioner,
             uploads=await asyncio.to_thread(Uploads, settings),
-            courier=Courier(webhooks, policy, clients.resolver),
+            courier=courier,
+            callbacks=callbacks,
         )
-        yield State(settings, base, directory, provisioner, submitter)
+        yield State(settings, base, directory, provisioner, submitter, callbacks)

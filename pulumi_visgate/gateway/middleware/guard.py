@@ -9,6 +9,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pulumi_visgate.gateway import masking, problems
+from pulumi_visgate.gateway.middleware import carried
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        masking.begin(self._secrets)
+        masking.begin((*self._secrets, *carried.secrets(scope)))
         request_id = _request_id(scope)
         scope[REQUEST_ID_KEY] = request_id
         started = False

@@ -15,6 +15,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pulumi_visgate.gateway import problems
+from pulumi_visgate.gateway.middleware import carried
 from pulumi_visgate.gateway.middleware.guard import REQUEST_ID_KEY
 from pulumi_visgate.gateway.problems import Refused
 from visgate_contract.errors import ErrorCode
@@ -83,7 +84,7 @@ class RateLimit:
         """Count a request; return whether it may pass, and the limit that is nearest to its end."""
         address = scope["client"][0] if scope.get("client") else "unknown"
         checks: list[tuple[str, str, Sequence[RateLimitItem]]] = [("address", address, self._per_ip)]
-        key = _bearer(scope)
+        key = carried.key(scope)
         if key is not None:
             checks.append(("key", user_hash(key), self._per_user))
         allowed, tightest = True, None
@@ -104,9 +105,3 @@ class RateLimit:
         stats = await self._limiter.get_window_stats(item, name, identity)
         resets_s = max(1, math.ceil(stats.reset_time - time.time()))
         return _Window(name, item.amount, item.get_expiry(), stats.remaining if passed else 0, resets_s)
-
-
-def _bearer(scope: Scope) -> str | None:
-    """Return the key of the Authorization header, before anything else looks at the request."""
-    kind, _, key = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1").partition(" ")
-    return key.strip() if kind.lower() == "bearer" and key.strip() else None

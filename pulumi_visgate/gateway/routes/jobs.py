@@ -1,4 +1,4 @@
-"""`/v1/jobs`: accept, show, cancel."""
+"""`/v1/jobs`: accept, show, cancel, retry."""
 
 from typing import Annotated
 
@@ -7,17 +7,20 @@ from fastapi import APIRouter, Path, Request, status
 from pulumi_visgate.gateway import masking
 from pulumi_visgate.gateway.caller import Caller
 from pulumi_visgate.gateway.middleware.auth import CurrentCaller
+from pulumi_visgate.gateway.problems import Refused
 from pulumi_visgate.gateway.routes.responses import problems
 from pulumi_visgate.gateway.routes.schemas import JobAnswer, JobLinks, JobRequestBody
 from pulumi_visgate.gateway.services import job_view
 from pulumi_visgate.gateway.services.job_view import JobView
 from pulumi_visgate.gateway.services.submit import deadline
 from pulumi_visgate.gateway.state import State
-from pulumi_visgate.runpod.models.job import JobStatus
+from pulumi_visgate.runpod.models.job import JobState, JobStatus
+from visgate_contract.errors import ErrorCode
 from visgate_contract.signing import JobRef
 
 router = APIRouter(tags=["jobs"])
 
+RETRIABLE = frozenset({JobState.FAILED, JobState.TIMED_OUT})
 JobId = Annotated[str, Path(max_length=300, description="What `POST /v1/jobs` returned as `job_id`.")]
 
 
@@ -43,7 +46,9 @@ async def submit(body: JobRequestBody, caller: CurrentCaller, request: Request) 
         endpoint_id=accepted.endpoint.id,
         model=body.model,
         task=body.task,
-        links=JobLinks(self=job, events=f"{job}/events", logs=f"{job}/logs", cancel=f"{job}/cancel"),
+        links=JobLinks(
+            self=job, events=f"{job}/events", logs=f"{job}/logs", cancel=f"{job}/cancel", retry=f"{job}/retry"
+        ),
     )
 
 
@@ -66,6 +71,24 @@ async def cancel(job_id: JobId, caller: CurrentCaller, request: Request) -> JobV
             cancelled = await caller.runpod.cancel_job(ref.endpoint_id, ref.runpod_job_id)
             job = job.model_copy(update={"status": cancelled.status})
     return shown(ref, job_id, job)
+
+
+@router.post("/v1/jobs/{job_id}/retry", summary="Try a job again", responses=problems(404, 409))
+async def retry(job_id: JobId, caller: CurrentCaller, request: Request) -> JobView:
+    """Queue a job again that has failed or ran out of time, under its id and with its input. Others are refused."""
+    ref = JobRef.parse(job_id, caller.webhook_secret)
+    state = State.of(request)
+    async with deadline(state.settings.deadline_s):
+        job = await caller.runpod.job_status(ref.endpoint_id, ref.runpod_job_id)
+        if job.status not in RETRIABLE:
+            raise Refused(
+                409,
+                f"Only a job that has failed or ran out of time can be tried again; this one is {job.status}.",
+                code=ErrorCode.INVALID_REQUEST,
+                hint="Send the request again with POST /v1/jobs.",
+            )
+        queued = await caller.runpod.retry_job(ref.endpoint_id, ref.runpod_job_id)
+    return shown(ref, job_id, queued)
 
 
 def shown(ref: JobRef, job_id: str, job: JobStatus) -> JobView:

@@ -16,8 +16,10 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from pulumi_visgate.gateway.egress import MAX_URL_CHARACTERS
+from pulumi_visgate.gateway.services.callbacks import Outcome
 from pulumi_visgate.gateway.services.placement import Asked
 from pulumi_visgate.gateway.services.submit import Warmth
+from pulumi_visgate.runpod.models.job import JobStatus
 from visgate_contract.pools import PoolPolicy
 from visgate_contract.tasks import Task, TaskInput
 
@@ -133,6 +135,7 @@ class JobLinks(BaseModel):
     events: str
     logs: str
     cancel: str
+    retry: str
 
 
 class JobAnswer(BaseModel):
@@ -189,6 +192,20 @@ class WebhookKey(BaseModel):
     """The secret that signs this caller's webhooks (Standard Webhooks)."""
 
     secret: str = Field(examples=["whsec_…"])
+
+
+class Completion(JobStatus):
+    """A finished job as Runpod reports it to its webhook."""
+
+    model_config = ConfigDict(title="Completion")
+
+    input: Any = Field(default=None, repr=False, description="What the job was submitted with.")
+
+
+class CallbackAnswer(BaseModel):
+    """What became of a completion call."""
+
+    outcome: Outcome
 
 
 class Probe(BaseModel):

@@ -1,14 +1,17 @@
-"""The `provisioning` event: signed and delivered once, while the request's own work goes on.
+"""Deliveries of the gateway itself: `provisioning`, while the request's own work goes on, and ends that no worker told.
 
-The worker repeats it when the receiver did not acknowledge it in time, under the same id. Receivers drop repeats.
+The worker repeats `provisioning` when the receiver did not acknowledge it in time, under the same id. Receivers drop
+repeats.
 """
 
 import asyncio
 import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import httpx
+import tenacity
 
 from pulumi_visgate.gateway import egress
 from pulumi_visgate.gateway.problems import InvalidField
@@ -19,6 +22,7 @@ from visgate_contract.tasks import Task
 log = logging.getLogger(__name__)
 
 RESOLVE_S = 2.0
+REPEAT_S = 0.5
 
 
 def provisioning(
@@ -38,6 +42,32 @@ def provisioning(
 
 
 @dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a receiver has answered.
+
+    Args:
+        status: HTTP status; None without an answer.
+        reason: Why there was none.
+    """
+
+    status: int | None
+    reason: str = ""
+
+    @property
+    def is_acknowledged(self) -> bool:
+        """The receiver has the event."""
+        return self.status is not None and httpx.codes.is_success(self.status)
+
+    @property
+    def is_gone(self) -> bool:
+        """The receiver wants no event ever again."""
+        return self.status == httpx.codes.GONE
+
+    def __str__(self) -> str:
+        return self.reason if self.status is None else f"it answered {self.status}"
+
+
+@dataclass(frozen=True, slots=True)
 class Courier:
     """What every delivery shares.
 
@@ -50,6 +80,41 @@ class Courier:
     client: httpx.AsyncClient
     policy: egress.EgressPolicy
     resolver: egress.Resolver = egress.system_resolver
+
+    async def deliver(
+        self, url: str, body: bytes, headers: Callable[[], Mapping[str, str]], *, deadline_s: float
+    ) -> Receipt:
+        """Send a body until the receiver acknowledges it, says that it is gone, or the time is over.
+
+        Args:
+            url: The receiver; checked and resolved anew.
+            body: The exact bytes.
+            headers: Makes the headers of each attempt, which hold its time.
+            deadline_s: Seconds for everything.
+        """
+        receipt = Receipt(None, "there was no time")
+        try:
+            async with asyncio.timeout(deadline_s):
+                async for attempt in tenacity.AsyncRetrying(
+                    retry=tenacity.retry_if_result(lambda found: not (found.is_acknowledged or found.is_gone)),
+                    wait=tenacity.wait_random_exponential(multiplier=REPEAT_S, max=deadline_s / 2),
+                ):
+                    with attempt:
+                        receipt = await self._attempt(url, body, headers())
+                    attempt.retry_state.set_result(receipt)
+        except TimeoutError:
+            pass
+        return receipt
+
+    async def _attempt(self, url: str, body: bytes, headers: Mapping[str, str]) -> Receipt:
+        try:
+            target = egress.check(url, self.policy)
+            address = await egress.resolve(target, self.policy, self.resolver)
+            return Receipt(await egress.post(self.client, target, address, body=body, headers=headers))
+        except InvalidField as error:
+            return Receipt(None, f"its URL {error.field_detail}")
+        except httpx.HTTPError as error:
+            return Receipt(None, type(error).__name__)
 
 
 class Announcement:

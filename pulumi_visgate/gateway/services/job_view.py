@@ -83,6 +83,16 @@ def view(ref: JobRef, job_id: str, job: JobStatus) -> JobView:
     )
 
 
+REPORTS_LAG = 100
+"""A worker that died can have delivered more events than it has reported to Runpod, but not so many."""
+
+
+def _after(job: JobStatus, events: tuple[Event, ...]) -> int:
+    """Return a sequence that follows everything a worker can have sent."""
+    last = events[-1].data.sequence if events else 0
+    return last + (REPORTS_LAG if job.worker_id or last else 1)
+
+
 class Timeline:
     """The events of one job, made complete.
 
@@ -121,13 +131,19 @@ class Timeline:
             return ordered
         return (*ordered, self._end(job, result, ordered))
 
+    def untold_end(self, job: JobStatus) -> Event | None:
+        """Return the last event of a job that has ended and whose worker has not told it, or None."""
+        last = self.events(job)[-1:]
+        told = {event.id for event in JobProgress.from_runpod(_body(job)).events}
+        return next((event for event in last if event.data.status.is_terminal and event.id not in told), None)
+
     def _end(self, job: JobStatus, result: JobResult, before: tuple[Event, ...]) -> Event:
         error = EventError.model_validate(result.error.model_dump()) if result.error else None
         model_id, task = self._about or ("", Task.TEXT2IMG)
         data = EventData(
             task_id=self._ref.task_id or result.task_id,
             job_id=self._job_id,
-            sequence=before[-1].data.sequence + 1 if before else 1,
+            sequence=_after(job, before),
             status=Status.FAILED if error else Status.READY,
             model_id=model_id,
             task=task,

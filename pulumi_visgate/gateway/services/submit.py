@@ -13,6 +13,7 @@ from pulumi_visgate.gateway.caller import Caller
 from pulumi_visgate.gateway.problems import Refused
 from pulumi_visgate.gateway.services import placement, warm_match
 from pulumi_visgate.gateway.services.announce import Announcement, Courier, provisioning
+from pulumi_visgate.gateway.services.callbacks import Callbacks
 from pulumi_visgate.gateway.services.directory import Candidate, Directory
 from pulumi_visgate.gateway.services.placement import Asked
 from pulumi_visgate.gateway.services.provision import Found, Provisioner
@@ -78,16 +79,25 @@ class Submitter:
         provisioner: Finds and makes endpoints.
         uploads: Grants uploads.
         courier: Delivers announcements.
+        callbacks: Where Runpod reports the end of a job.
     """
 
     def __init__(
-        self, settings: Settings, *, directory: Directory, provisioner: Provisioner, uploads: Uploads, courier: Courier
+        self,
+        settings: Settings,
+        *,
+        directory: Directory,
+        provisioner: Provisioner,
+        uploads: Uploads,
+        courier: Courier,
+        callbacks: Callbacks,
     ) -> None:
         self._settings = settings
         self._directory = directory
         self._provisioner = provisioner
         self._uploads = uploads
         self._courier = courier
+        self._callbacks = callbacks
 
     async def deploy(self, caller: Caller, asked: Asked, *, webhook_url: str | None = None) -> Accepted:
         """Find or make an endpoint, without a job.
@@ -170,7 +180,8 @@ class Submitter:
 
     async def _run(self, caller: Caller, found: Found, job: JobInput) -> str:
         policy = JobPolicy(execution_timeout=self._settings.job_timeout_s * 1000, ttl=self._settings.job_ttl_s * 1000)
-        request = JobRequest(input=job.model_dump(mode="json"), policy=policy)
+        webhook = self._callbacks.url(user_hash=caller.user_hash, endpoint_id=found.candidate.id, job=job)
+        request = JobRequest(input=job.model_dump(mode="json"), webhook=webhook, policy=policy)
         # A new endpoint reaches the job plane a moment after the control plane has answered.
         attempts = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(lambda error: found.created and isinstance(error, NotFound)),

@@ -29,6 +29,16 @@ def test_the_id_does_not_depend_on_when_or_how_often_it_is_made() -> None:
     assert later.id == event().id
 
 
+@pytest.mark.parametrize("status", [Status.READY, Status.FAILED])
+def test_the_end_of_a_job_has_one_id_whoever_tells_it(status: Status) -> None:
+    assert event(3, status).id == event(104, status).id
+    assert event(3, status).id not in {event(3).id, event(104).id}
+
+
+def test_the_end_of_a_second_attempt_is_not_a_repeat_of_the_first() -> None:
+    assert event(3, Status.READY).id != event(3, Status.FAILED).id
+
+
 def test_the_body_reads_back_to_the_event_and_leaves_out_what_is_not_known() -> None:
     body = event().body()
     assert Event.model_validate_json(body) == event()

@@ -147,6 +147,10 @@ class FakeRunpod:
         self.jobs[job_id]["status"] = "CANCELLED"
         return httpx.Response(200, json={"id": job_id, "status": "CANCELLED"})
 
+    def _retry(self, _: httpx.Request, __: str, job_id: str) -> httpx.Response:
+        self.jobs[job_id].update(status="IN_QUEUE", output=None, error=None)
+        return httpx.Response(200, json={"id": job_id, "status": "IN_QUEUE"})
+
     def _health(self, _: httpx.Request, endpoint_id: str) -> httpx.Response:
         if endpoint_id not in self.endpoints:
             return missing()

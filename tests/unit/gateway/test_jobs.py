@@ -156,6 +156,33 @@ async def test_cancel(serve: Any, runpod: Any) -> None:
     assert runpod.calls["cancel"] == 1
 
 
+@pytest.mark.parametrize("state", ["FAILED", "TIMED_OUT"])
+async def test_a_failed_job_is_tried_again_under_its_id(serve: Any, runpod: Any, state: str) -> None:
+    pool(runpod)
+    async with serve() as client:
+        accepted = (await client.post("/v1/jobs", json=BODY)).json()
+        (job,) = runpod.jobs.values()
+        job.update(status=state, error="worker died")
+        answer = await client.post(accepted["links"]["retry"])
+    assert answer.status_code == 200, answer.text
+    shown = answer.json()
+    assert (shown["job_id"], shown["status"], shown["error"]) == (accepted["job_id"], "provisioning", None)
+    assert runpod.calls["retry"] == 1
+
+
+@pytest.mark.parametrize("state", ["IN_QUEUE", "IN_PROGRESS", "COMPLETED", "CANCELLED"])
+async def test_a_job_that_has_not_failed_is_not_tried_again(serve: Any, runpod: Any, state: str) -> None:
+    pool(runpod)
+    async with serve() as client:
+        accepted = (await client.post("/v1/jobs", json=BODY)).json()
+        (job,) = runpod.jobs.values()
+        job.update(status=state)
+        answer = await client.post(accepted["links"]["retry"])
+    assert (answer.status_code, answer.json()["code"]) == (409, "invalid_request")
+    assert state in answer.json()["detail"]
+    assert runpod.calls["retry"] == 0
+
+
 @pytest.mark.parametrize("suffix", ["", "/events", "/logs"])
 async def test_another_keys_job_does_not_exist(serve: Any, runpod: Any, suffix: str) -> None:
     pool(runpod)

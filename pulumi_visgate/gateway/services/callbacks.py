@@ -1,0 +1,119 @@
+"""Runpod's own word that a job has ended, turned into the job's last event where no worker could send it.
+
+The call is a hint: it says nothing that its ticket does not allow, and an event that the worker has delivered itself is
+not sent again. A receiver that does not acknowledge makes the call fail, and Runpod repeats it.
+"""
+
+import logging
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from pulumi_visgate.gateway.problems import Refused
+from pulumi_visgate.gateway.services.announce import Courier
+from pulumi_visgate.gateway.services.job_view import Timeline
+from pulumi_visgate.gateway.services.tickets import PATH, Ticket, TicketOffice
+from pulumi_visgate.gateway.settings import Settings
+from pulumi_visgate.runpod.models.job import JobStatus
+from visgate_contract.errors import ErrorCode
+from visgate_contract.events import Event
+from visgate_contract.jobs import JobInput
+from visgate_contract.signing import JobRef, derive_webhook_secret, webhook_headers
+
+log = logging.getLogger(__name__)
+
+TICKET_MARGIN_S = 3_600
+DELIVERY_S = 8.0
+"""Runpod waits ten seconds for an answer."""
+
+
+class Outcome(StrEnum):
+    """What became of a callback."""
+
+    DELIVERED = "delivered"
+    NOTHING_TO_DO = "nothing_to_do"
+    RECEIVER_GONE = "receiver_gone"
+
+
+class Callbacks:
+    """Makes callback URLs and answers them.
+
+    Args:
+        settings: Signing key, public URL and how long jobs live.
+        courier: Delivers.
+    """
+
+    def __init__(self, settings: Settings, courier: Courier) -> None:
+        self._signing_key = settings.signing_key
+        self._base = settings.public_url + PATH if settings.can_be_called_back else None
+        ttl_s = settings.job_ttl_s + settings.job_timeout_s + TICKET_MARGIN_S
+        self._office = TicketOffice(settings.signing_key.get_secret_value(), ttl_s=ttl_s)
+        self._courier = courier
+
+    def url(self, *, user_hash: str, endpoint_id: str, job: JobInput) -> str | None:
+        """Return where Runpod reports the end of a job, or None if nobody wants to know or Runpod cannot reach it.
+
+        Args:
+            user_hash: Whose job.
+            endpoint_id: Where it goes.
+            job: What is submitted.
+        """
+        if self._base is None or job.webhook_url is None:
+            return None
+        ticket = Ticket(
+            task_id=job.task_id,
+            user_hash=user_hash,
+            endpoint_id=endpoint_id,
+            model_id=job.model_id,
+            task=job.params.task,
+            webhook_url=job.webhook_url,
+        )
+        return f"{self._base}{self._office.seal(ticket)}"
+
+    async def take(self, token: str, job: JobStatus, sent_input: Any) -> Outcome:
+        """Deliver a job's last event, unless its worker has done so.
+
+        Args:
+            token: The ticket.
+            job: What Runpod says about the job.
+            sent_input: The job's input, which Runpod repeats.
+
+        Raises:
+            ContractError: The token is no ticket of this platform (`not_found`).
+            Refused: The call is about another job (404), or the receiver did not acknowledge (502).
+        """
+        ticket = self._office.open(token)
+        named = sent_input.get("task_id") if isinstance(sent_input, dict) else None
+        if named is not None and named != ticket.task_id:
+            raise Refused(404, "This callback belongs to another job.", code=ErrorCode.NOT_FOUND)
+        secret = derive_webhook_secret(self._signing_key.get_secret_value(), ticket.user_hash)
+        event = self._untold(ticket, job, secret)
+        if event is None:
+            return Outcome.NOTHING_TO_DO
+        return await self._deliver(ticket, event, secret)
+
+    @staticmethod
+    def _untold(ticket: Ticket, job: JobStatus, secret: str) -> Event | None:
+        ref = JobRef(ticket.endpoint_id, job.id, ticket.task_id)
+        timeline = Timeline(ref, ref.job_id(secret), about=(ticket.model_id, ticket.task))
+        return timeline.untold_end(job)
+
+    async def _deliver(self, ticket: Ticket, event: Event, secret: str) -> Outcome:
+        body = event.body()
+
+        def headers() -> dict[str, str]:
+            return webhook_headers(secret, event.id, body, timestamp=datetime.now(UTC))
+
+        status = await self._courier.deliver(ticket.webhook_url, body, headers, deadline_s=DELIVERY_S)
+        if status.is_gone:
+            log.info("receiver of %s is gone", event.id)
+            return Outcome.RECEIVER_GONE
+        if not status.is_acknowledged:
+            log.warning("event %s was not acknowledged: %s", event.id, status)
+            raise Refused(
+                502,
+                f"The receiver of this job's events did not acknowledge: {status}.",
+                code=ErrorCode.WEBHOOK_DELIVERY_FAILED,
+                hint="Call again: the event keeps its id.",
+            )
+        return Outcome.DELIVERED

@@ -1,0 +1,95 @@
+"""Sealed tickets: what the gateway has to know when Runpod calls it back about a job, carried by the call's own URL.
+
+Nothing is stored, so everything travels in the token: encrypted, because the URL passes through Runpod and its logs,
+and authenticated, so that only a gateway with this signing key can have made it.
+"""
+
+import base64
+import json
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import astuple, dataclass, field
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from visgate_contract.errors import ContractError, ErrorCode
+from visgate_contract.tasks import Task
+
+PATH = "/v1/callbacks/runpod/"
+"""What comes before the token in a callback's URL."""
+
+MAX_TOKEN_CHARACTERS = 8_192
+_PURPOSE = b"visgate callback 1"
+_NONCE_BYTES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """One job and who hears of its end.
+
+    Args:
+        task_id: The gateway's id of the request.
+        user_hash: Whose job.
+        endpoint_id: Runpod endpoint that it was given to.
+        model_id: Model.
+        task: Task.
+        webhook_url: The receiver.
+    """
+
+    task_id: str
+    user_hash: str
+    endpoint_id: str
+    model_id: str
+    task: Task
+    webhook_url: str = field(repr=False)
+
+
+class TicketOffice:
+    """Seals tickets and opens them again.
+
+    Args:
+        signing_key: The platform's; the key of the seal is derived from it.
+        ttl_s: How long a ticket is good, in seconds.
+        clock: Seconds since the epoch.
+    """
+
+    def __init__(self, signing_key: str, *, ttl_s: float, clock: Callable[[], float] = time.time) -> None:
+        derived = HKDF(hashes.SHA256(), length=32, salt=None, info=_PURPOSE).derive(signing_key.encode())
+        self._seal = AESGCM(derived)
+        self._ttl_s = ttl_s
+        self._clock = clock
+
+    def __repr__(self) -> str:
+        return "TicketOffice(...)"
+
+    def seal(self, ticket: Ticket) -> str:
+        """Return a token, fit for a URL, that only this platform can read."""
+        content = json.dumps([int(self._clock() + self._ttl_s), *astuple(ticket)]).encode()
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        sealed = nonce + self._seal.encrypt(nonce, content, _PURPOSE)
+        return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
+
+    def open(self, token: str) -> Ticket:
+        """Return the ticket in a token.
+
+        Raises:
+            ContractError: It was not made here, was changed, or has expired (`not_found`: which of them is not told).
+        """
+        try:
+            sealed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+            content = self._seal.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _PURPOSE)
+        except (ValueError, InvalidTag):
+            raise _unknown() from None
+        expires, task_id, user_hash, endpoint_id, model_id, task, webhook_url = json.loads(content)
+        if self._clock() >= expires:
+            raise _unknown()
+        return Ticket(task_id, user_hash, endpoint_id, model_id, Task(task), webhook_url)
+
+
+def _unknown() -> ContractError:
+    detail = "There is no such callback."
+    return ContractError(detail, hint="Only Runpod calls this route.", code=ErrorCode.NOT_FOUND)

@@ -1,0 +1,178 @@
+"""A gateway as its own process, against the emulated Runpod and a worker that speaks through Runpod's SDK."""
+
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import httpx
+import httpx_sse
+import pytest
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from visgate_contract.events import Event
+
+MODEL = "visgate/tiny-sd"
+IMAGE = "tests/scripted-worker"
+SIGNING_KEY = "signing-key-canary-of-the-contract-tests"
+S3_SECRET = "s3-secret-canary-of-the-contract-tests"
+TOKEN = "hf_CANARYTOKENOFTHECONTRACTTESTS"
+START_S = 60.0
+
+# It logs every secret it has, which a careless worker might do.
+WORKER = """
+import os, time
+from datetime import UTC, datetime
+import runpod
+from visgate_contract.events import Event, EventData, Progress, Status
+from visgate_contract.jobs import JobInput, JobProgress, JobResult
+from visgate_contract.signing import JobRef
+
+def handler(job):
+    given = JobInput.model_validate(job["input"])
+    ref = JobRef(os.environ["RUNPOD_ENDPOINT_ID"], job["id"], given.task_id)
+    job_id = ref.job_id(os.environ["VISGATE_WEBHOOK_SECRET"])
+    events = []
+    def tell(status, **data):
+        events.append(Event.of(EventData(task_id=given.task_id, job_id=job_id, sequence=len(events) + 1, status=status,
+            model_id=given.model_id, task=given.params.task, **data), timestamp=datetime.now(UTC)))
+        runpod.serverless.progress_update(job, JobProgress(events=tuple(events)).model_dump(mode="json"))
+    tell(Status.STARTED)
+    print("prompt:", given.params.prompt, flush=True)
+    print("webhook secret:", os.environ["VISGATE_WEBHOOK_SECRET"], flush=True)
+    print("token:", os.environ.get("HF_TOKEN"), flush=True)
+    deadline = time.monotonic() + 60
+    if given.params.prompt == "die":
+        os._exit(1)
+    while given.params.prompt == "wait" and time.monotonic() < deadline:
+        time.sleep(0.05)
+    tell(Status.PROGRESS, progress=Progress(step=1, steps=1))
+    tell(Status.READY)
+    return JobResult(task_id=given.task_id, events=tuple(events)).to_runpod()
+
+runpod.serverless.start({"handler": handler})
+"""
+
+
+class GatewayProcess:
+    """A gateway under `python -m`, with everything it has logged."""
+
+    def __init__(self, env: dict[str, str]) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        self.log = io.StringIO()
+        settings = {"PORT": str(port), "PUBLIC_URL": self.url, "LOG_LEVEL": "debug", **env}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "pulumi_visgate.gateway"],
+            env={**os.environ, **{f"VISGATE_GATEWAY_{name}": value for name, value in settings.items()}},
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        attempts = Retrying(
+            retry=retry_if_exception_type((httpx.TransportError, AssertionError)),
+            wait=wait_fixed(0.1),
+            stop=stop_after_delay(START_S),
+            reraise=True,
+        )
+        attempts(self._ready)
+
+    def _ready(self) -> None:
+        assert self.process.poll() is None, self.log.getvalue()
+        assert httpx.get(f"{self.url}/readyz", trust_env=False).status_code == 200
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.log.write(line)
+
+    def client(self, key: str) -> httpx.Client:
+        headers = {"Authorization": f"Bearer {key}", "X-HF-Token": TOKEN}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=60, trust_env=False)
+
+    @staticmethod
+    def follow(client: httpx.Client, job_id: str) -> list[Event]:
+        """Every event of a job, to its end."""
+        with httpx_sse.connect_sse(client, "GET", f"/v1/jobs/{job_id}/events") as stream:
+            stream.response.raise_for_status()
+            return [Event.model_validate_json(sse.data) for sse in stream.iter_sse()]
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.close()
+
+    def close(self) -> None:
+        self.process.terminate()
+        self.process.wait(20)
+        self._reader.join(20)
+        if self.process.stderr is not None:
+            self.process.stderr.close()
+
+
+StartGateway = Callable[..., GatewayProcess]
+
+
+@pytest.fixture
+def start_gateway(runpod_emulator: Any, tmp_path: Path) -> Iterator[StartGateway]:
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER)
+    runpod_emulator.map_image(IMAGE, [sys.executable, str(script)])
+    started: list[GatewayProcess] = []
+
+    def start(**changes: str) -> GatewayProcess:
+        env = {
+            "SIGNING_KEY": SIGNING_KEY,
+            "RUNPOD_API_URL": runpod_emulator.api_url,
+            "RUNPOD_JOBS_URL": runpod_emulator.jobs_url,
+            "IMAGE": IMAGE,
+            "GPU_POOLS": '["ADA_24"]',
+            "MODELS": json.dumps([{"model_id": MODEL}]),
+            "BUCKET": "artifacts",
+            "S3_ENDPOINT": "http://127.0.0.1:9",
+            "S3_ACCESS_KEY_ID": "AKIACONTRACTTESTS000",
+            "S3_SECRET_ACCESS_KEY": S3_SECRET,
+            "CDN_BASE_URL": "http://127.0.0.1:9/artifacts",
+            "ALLOW_LOOPBACK": "true",
+        }
+        started.append(GatewayProcess({**env, **changes}))
+        return started[-1]
+
+    yield start
+    for gateway in started:
+        gateway.close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[tuple[str, Queue[tuple[dict[str, str], bytes]]]]:
+    received: Queue[tuple[dict[str, str], bytes]] = Queue()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            received.put(({name.lower(): value for name, value in self.headers.items()}, body))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/in", received
+    server.shutdown()
+    thread.join(20)
+    server.server_close()
