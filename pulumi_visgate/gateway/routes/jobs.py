@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, status
+from fastapi import APIRouter, Header, Path, Request, Response, status
 
 from pulumi_visgate.gateway import masking
 from pulumi_visgate.gateway.caller import Caller
@@ -12,13 +12,26 @@ from pulumi_visgate.gateway.routes.responses import problems
 from pulumi_visgate.gateway.routes.schemas import JobAnswer, JobLinks, JobRequestBody
 from pulumi_visgate.gateway.services import job_view
 from pulumi_visgate.gateway.services.job_view import JobView
-from pulumi_visgate.gateway.services.submit import deadline
+from pulumi_visgate.gateway.services.replays import FIELD
+from pulumi_visgate.gateway.services.submit import Order, deadline
 from pulumi_visgate.gateway.state import State
 from pulumi_visgate.runpod.models.job import JobState, JobStatus
 from visgate_contract.errors import ErrorCode
 from visgate_contract.signing import JobRef
 
 router = APIRouter(tags=["jobs"])
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias=FIELD,
+        min_length=1,
+        max_length=255,
+        pattern=r"^[!-~]+$",
+        description="Makes it safe to send a request again; one of your own for each request, such as a UUID.",
+        examples=["8e03978e-40d5-43dd-bc93-6894a57f9324"],
+    ),
+]
 
 RETRIABLE = frozenset({JobState.FAILED, JobState.TIMED_OUT})
 JobId = Annotated[str, Path(max_length=300, description="What `POST /v1/jobs` returned as `job_id`.")]
@@ -27,17 +40,26 @@ JobId = Annotated[str, Path(max_length=300, description="What `POST /v1/jobs` re
 @router.post(
     "/v1/jobs",
     summary="Generate",
-    responses=problems(404, 413, 503),
+    responses=problems(404, 409, 413, 503),
     status_code=status.HTTP_202_ACCEPTED,
 )
-async def submit(body: JobRequestBody, caller: CurrentCaller, request: Request) -> JobAnswer:
+async def submit(
+    body: JobRequestBody,
+    caller: CurrentCaller,
+    request: Request,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> JobAnswer:
     """Put a job into the queue of a matching endpoint of yours, made first if there is none.
 
     `status` says whether a started worker is there (`warm_ready`) or one has to start (`accepted_cold`). The job goes
     on without this gateway: its worker uploads the pictures and delivers the webhooks.
     """
     state = State.of(request)
-    accepted = await state.submitter.submit(caller, body.asked(), body.input, webhook_url=body.webhook_url)
+    order = Order(body.asked(), body.input, body.webhook_url)
+    accepted = await state.submitter.accept(caller, order, idempotency_key=idempotency_key)
+    if accepted.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
     job = f"{state.settings.public_url}/v1/jobs/{accepted.job_id}"
     return JobAnswer(
         status=accepted.warmth,

@@ -1,9 +1,10 @@
 """A job on its way: matched or placed, announced, and put into Runpod's own queue. Nothing of it stays here."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -17,6 +18,7 @@ from pulumi_visgate.gateway.services.callbacks import Callbacks
 from pulumi_visgate.gateway.services.directory import Candidate, Directory
 from pulumi_visgate.gateway.services.placement import Asked
 from pulumi_visgate.gateway.services.provision import Found, Provisioner
+from pulumi_visgate.gateway.services.replays import Replays
 from pulumi_visgate.gateway.services.uploads import Uploads
 from pulumi_visgate.gateway.settings import Settings
 from pulumi_visgate.runpod.errors import NotFound, RunpodError
@@ -43,12 +45,33 @@ class Accepted:
         task_id: The gateway's id of the request.
         endpoint: Where it goes.
         job_id: Public id of the job; None if there is none.
+        replayed: It was accepted before, under the same idempotency key.
     """
 
     warmth: Warmth
     task_id: str
     endpoint: Candidate
     job_id: str | None = None
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a job is to do, whichever API it was asked through.
+
+    Args:
+        asked: Model and place.
+        params: Input of the task.
+        webhook_url: Receiver of the job's events.
+    """
+
+    asked: Asked
+    params: TaskInput
+    webhook_url: str | None = field(default=None, repr=False)
+
+    def text(self) -> str:
+        """Return everything that makes it this order and no other."""
+        return json.dumps([repr(self.asked), self.params.model_dump(mode="json"), self.webhook_url])
 
 
 @asynccontextmanager
@@ -98,6 +121,7 @@ class Submitter:
         self._uploads = uploads
         self._courier = courier
         self._callbacks = callbacks
+        self._replays = Replays[Accepted](settings.signing_key)
 
     async def deploy(self, caller: Caller, asked: Asked, *, webhook_url: str | None = None) -> Accepted:
         """Find or make an endpoint, without a job.
@@ -117,14 +141,35 @@ class Submitter:
                 await announcement.acknowledged(self._settings.announce_wait_s)
             return Accepted(Warmth.WARM_READY if warm else Warmth.ACCEPTED_COLD, task_id, found.candidate)
 
-    async def submit(self, caller: Caller, asked: Asked, params: TaskInput, *, webhook_url: str | None) -> Accepted:
-        """Find or make an endpoint and queue a job there (`run`).
+    async def accept(self, caller: Caller, order: Order, *, idempotency_key: str | None = None) -> Accepted:
+        """Submit a job, or return what became of the order before, if it came with the same idempotency key.
 
         Raises:
             VisgateError: The request is refused, or Runpod did.
         """
+        if idempotency_key is None:
+            return await self.submit(caller, order)
+
+        async def act(task_id: str) -> Accepted:
+            return await self.submit(caller, order, task_id=task_id)
+
+        accepted, replayed = await self._replays.once(caller.user_hash, idempotency_key, order.text(), act)
+        return replace(accepted, replayed=replayed)
+
+    async def submit(self, caller: Caller, order: Order, *, task_id: str | None = None) -> Accepted:
+        """Find or make an endpoint and queue a job there (`run`).
+
+        Args:
+            caller: Who asks.
+            order: What for.
+            task_id: Of the request; a new one when left out.
+
+        Raises:
+            VisgateError: The request is refused, or Runpod did.
+        """
+        asked, params, webhook_url = order.asked, order.params, order.webhook_url
         async with deadline(self._settings.deadline_s), self._announced(webhook_url) as announcement:
-            task_id = new_task_id(datetime.now(UTC))
+            task_id = task_id or new_task_id(datetime.now(UTC))
             uploads = self._uploads.grant(user_hash=caller.user_hash, task_id=task_id, params=params)
             job = JobInput(
                 task_id=task_id, model_id=asked.model_id, params=params, uploads=uploads, webhook_url=webhook_url
