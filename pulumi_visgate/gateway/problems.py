@@ -25,6 +25,7 @@ from starlette.routing import compile_path
 from pulumi_visgate.gateway import masking
 from pulumi_visgate.runpod import errors as runpod
 from visgate_contract.errors import ErrorCode, VisgateError
+from visgate_contract.tasks import field_path
 
 log = logging.getLogger(__name__)
 
@@ -200,8 +201,8 @@ def of_validation(errors: Sequence[Mapping[str, Any]]) -> Problem:
 
 def _field(location: Sequence[str | int]) -> str:
     """Return a path such as `input.prompt`; the place (body, query) is said only where nothing else is."""
-    place, *path = [str(part) for part in location] or ["body"]
-    return ".".join(path) if path and not path[0].isdigit() else place
+    place, *path = location or ["body"]
+    return field_path(path) if path and not str(path[0]).isdigit() else str(place)
 
 
 def install(app: FastAPI) -> None:

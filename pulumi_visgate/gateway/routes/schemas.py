@@ -10,7 +10,9 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationInfo,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -33,7 +35,7 @@ _TASK_NAMES = {
     "text_to_video": Task.TEXT2VIDEO,
     "txt2video": Task.TEXT2VIDEO,
 }
-_JOB_TASKS = (Task.TEXT2IMG,)
+_JOB_TASKS = (Task.TEXT2IMG, Task.IMAGE2IMG)
 
 
 def _task(value: object) -> object:
@@ -42,7 +44,7 @@ def _task(value: object) -> object:
 
 def _has_jobs(task: Task) -> Task:
     if task not in _JOB_TASKS:
-        kind, message = "task_not_supported", "{task} has no jobs yet; text2img has"
+        kind, message = "task_not_supported", "{task} has no jobs yet; text2img and image2img have"
         raise PydanticCustomError(kind, message, {"task": task.value})
     return task
 
@@ -106,6 +108,24 @@ class JobRequestBody(_Wanted):
         description="Input of the task.",
         examples=[{"prompt": "a red fox in the snow", "width": 512, "height": 512, "seed": 7}],
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _let_either_place_name_the_task(cls, data: Any) -> Any:
+        given = data.get("input") if isinstance(data, Mapping) else None
+        if not isinstance(given, Mapping):
+            return data
+        task = _task(data.get("task", given.get("task", Task.TEXT2IMG)))
+        return {**data, "task": task, "input": {"task": task, **given}} if task in tuple(Task) else data
+
+    @field_validator("input")
+    @classmethod
+    def _is_of_the_task(cls, value: TaskInput, info: ValidationInfo) -> TaskInput:
+        task = info.data.get("task", value.task)
+        if value.task is not task:
+            kind, message = "task_mismatch", "is the input of {input_task}, but task is {task}"
+            raise PydanticCustomError(kind, message, {"input_task": value.task.value, "task": task.value})
+        return value
 
 
 class DeploymentLinks(BaseModel):

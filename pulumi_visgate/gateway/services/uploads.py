@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from pulumi_visgate.gateway.settings import Settings
 from visgate_contract.jobs import Upload
-from visgate_contract.tasks import ImageFormat, TaskInput
+from visgate_contract.tasks import TaskInput
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 USER_PREFIX_LENGTH = 16
-_EXTENSIONS = {ImageFormat.PNG: "png", ImageFormat.JPEG: "jpg", ImageFormat.WEBP: "webp"}
 
 
 class Uploads:
@@ -30,18 +29,17 @@ class Uploads:
         self._client = _client(settings)
 
     def grant(self, *, user_hash: str, task_id: str, params: TaskInput) -> tuple[Upload, ...]:
-        """Return one upload for each picture of a request, in order.
+        """Return one upload for each file of a request, in order.
 
         Args:
             user_hash: Whose; the first characters are the prefix of the object keys.
             task_id: Second part of the keys.
             params: Tells how many, and of what format.
         """
-        content_type = params.output_format.content_type
-        extension = _EXTENSIONS[params.output_format]
+        prefix = f"{user_hash[:USER_PREFIX_LENGTH]}/{task_id}"
         return tuple(
-            self._upload(f"{user_hash[:USER_PREFIX_LENGTH]}/{task_id}/{n}.{extension}", content_type)
-            for n in range(params.num_images)
+            self._upload(f"{prefix}/{n}.{params.file_extension}", params.content_type)
+            for n in range(params.artifact_count)
         )
 
     def _upload(self, key: str, content_type: str) -> Upload:

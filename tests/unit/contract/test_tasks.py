@@ -1,9 +1,21 @@
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from visgate_contract.tasks import MAX_SEED, ImageFormat, Text2ImgInput
+from visgate_contract.tasks import (
+    MAX_IMAGE_CHARACTERS,
+    MAX_SEED,
+    Image2ImgInput,
+    ImageFormat,
+    Task,
+    TaskInput,
+    Text2ImgInput,
+    field_path,
+)
+
+ANY: TypeAdapter[Any] = TypeAdapter(TaskInput)
+IMAGE = "https://example.com/a.png"
 
 
 def test_a_prompt_is_enough() -> None:
@@ -52,3 +64,41 @@ def test_the_bounds_themselves_are_allowed(field: str, value: Any) -> None:
 
 def test_media_types() -> None:
     assert [one.content_type for one in ImageFormat] == ["image/png", "image/jpeg", "image/webp"]
+
+
+def test_the_task_decides_the_schema_and_text_to_image_is_the_one_left_unsaid() -> None:
+    assert isinstance(ANY.validate_python({"prompt": "a fox"}), Text2ImgInput)
+    made = ANY.validate_python({"task": "image2img", "prompt": "a fox", "image": IMAGE})
+    assert isinstance(made, Image2ImgInput)
+    assert ANY.validate_json(ANY.dump_json(made)) == made
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ({"prompt": "a fox", "width": 1}, "width"),
+        ({"task": "image2img", "prompt": "a fox"}, "image"),
+        ({"prompt": "a fox", "image": IMAGE}, "image"),
+        ({"task": "image2img", "prompt": "a fox", "image": IMAGE, "strength": 0}, "strength"),
+        ({"task": "image2img", "prompt": "a fox", "image": IMAGE, "strength": 1.1}, "strength"),
+        ({"task": "image2img", "prompt": "a fox", "image": "ftp://example.com/a.png"}, "image"),
+        ({"task": "image2img", "prompt": "a fox", "image": "https://"}, "image"),
+        ({"task": "image2img", "prompt": "a fox", "image": "data:text/html;base64,AA=="}, "image"),
+        ({"task": "image2img", "prompt": "a fox", "image": IMAGE + "x" * MAX_IMAGE_CHARACTERS}, "image"),
+    ],
+)
+def test_a_wrong_field_is_named_without_the_unions_tag(given: dict[str, Any], path: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        ANY.validate_python(given)
+    assert [field_path(problem["loc"]) for problem in caught.value.errors()] == [path]
+
+
+def test_the_image_is_not_in_what_is_printed() -> None:
+    made = Image2ImgInput(prompt="a fox", image=IMAGE + "?X-Amz-Signature=abcd")
+    assert "abcd" not in repr(made)
+
+
+def test_an_input_says_which_files_it_makes() -> None:
+    made = Text2ImgInput(prompt="a fox", num_images=3, output_format=ImageFormat.JPEG)
+    assert (made.artifact_count, made.content_type, made.file_extension) == (3, "image/jpeg", "jpg")
+    assert made.task is Task.TEXT2IMG

@@ -17,7 +17,7 @@ from visgate_contract.errors import ErrorCode, VisgateError
 from visgate_contract.events import Artifact, Event, EventData, EventError, LoadReport, Progress, Status, Timings
 from visgate_contract.jobs import JobError, JobInput, JobResult
 from visgate_contract.signing import JobRef
-from visgate_contract.tasks import MAX_SEED
+from visgate_contract.tasks import MAX_SEED, field_path
 from visgate_worker.adapters.base import Generation
 from visgate_worker.artifacts import Uploader, encode, sha256
 from visgate_worker.failures import CALLERS_OWN, JobCancelledError, JobFailedError, summary
@@ -300,7 +300,7 @@ class JobRun:
 
 def _invalid_input(error: ValidationError) -> JobError:
     problems = [
-        f"{'.'.join(str(part) for part in problem['loc']) or 'input'}: {problem['msg']}"
+        f"{field_path(problem['loc']) or 'input'}: {problem['msg']}"
         for problem in error.errors(include_input=False, include_url=False, include_context=False)
     ]
     return JobError(

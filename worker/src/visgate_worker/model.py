@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from visgate_contract.capabilities import Capability, capability_of, require_task
 from visgate_contract.errors import ErrorCode, VisgateError
@@ -42,9 +43,9 @@ class LoadedModel:
     report: LoadReport
     framework_import_s: float
     is_step_distilled: bool = False
-    _adapters: dict[Task, Adapter] = field(default_factory=dict, repr=False)
+    _adapters: dict[Task, Adapter[Any]] = field(default_factory=dict, repr=False)
 
-    def adapter(self, task: Task) -> Adapter:
+    def adapter(self, task: Task) -> Adapter[Any]:
         """Return the adapter of a task.
 
         Raises:

@@ -3,11 +3,16 @@
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from visgate_contract.errors import ErrorCode
-from visgate_contract.tasks import Task, TaskInput
+from visgate_contract.tasks import Task
 from visgate_worker.failures import JobFailedError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+ParamsT_contra = TypeVar("ParamsT_contra", contravariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,20 +23,27 @@ class Generation:
         arguments: Keyword arguments of the call, without generator and callback.
         seed: Seed of the call's own generator.
         steps: Denoising steps that the call will report.
+        pipeline: Class that is called, made of the loaded one's parts; the loaded one itself when left out.
     """
 
     arguments: Mapping[str, Any]
     seed: int
     steps: int
+    pipeline: str | None = None
 
 
-class Adapter(Protocol):
+class Adapter(Protocol[ParamsT_contra]):
     """Turns the input of one task into calls of one pipeline class."""
 
     task: Task
 
-    def plan(self, params: TaskInput, *, seed: int) -> tuple[Generation, ...]:
+    def plan(self, params: ParamsT_contra, *, seed: int, image: "Image | None" = None) -> tuple[Generation, ...]:
         """Return one call for each picture or clip.
+
+        Args:
+            params: The task's input.
+            seed: Seed of the first call.
+            image: The picture that the input refers to, for tasks that begin from one.
 
         Raises:
             JobFailedError: The pipeline does not take a value that was asked for (`invalid_request`).

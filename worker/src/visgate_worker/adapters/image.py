@@ -6,14 +6,17 @@ differ in beyond that is in `families`.
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from visgate_contract.capabilities import Capability, require_task
 from visgate_contract.errors import ErrorCode
-from visgate_contract.tasks import Task, Text2ImgInput
+from visgate_contract.tasks import PictureInput, Task, Text2ImgInput
 from visgate_worker.adapters.base import Generation, check_multiple, parameters_of, refuse_field
 from visgate_worker.adapters.families import ImageTraits, image_traits
 from visgate_worker.failures import JobFailedError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 _ALWAYS = ("prompt", "height", "width", "num_inference_steps", "generator")
 _INPUTS_OF_OTHER_TASKS = frozenset({"image", "mask_image", "video"})
@@ -57,7 +60,7 @@ class TextToImage:
         traits = image_traits(capability.family, is_step_distilled=is_step_distilled)
         return cls(parameters, pipeline=capability.pipeline, traits=traits)
 
-    def plan(self, params: Text2ImgInput, *, seed: int) -> tuple[Generation, ...]:
+    def plan(self, params: Text2ImgInput, *, seed: int, image: "Image | None" = None) -> tuple[Generation, ...]:  # noqa: ARG002, the task has no image
         """Return one call a picture; the n-th has seed + n.
 
         Raises:
@@ -74,7 +77,7 @@ class TextToImage:
 
 
 def common_arguments(
-    params: Text2ImgInput, traits: ImageTraits, parameters: Mapping[str, inspect.Parameter], *, pipeline: str
+    params: PictureInput, traits: ImageTraits, parameters: Mapping[str, inspect.Parameter], *, pipeline: str
 ) -> dict[str, Any]:
     """Return the arguments that every picture task shares: prompts, guidance, steps and what the family always wants.
 
