@@ -14,6 +14,7 @@ import pytest
 CHECKOUT = Path(__file__).parents[1]
 PROGRAM = ("Pulumi.yaml", "stacks")
 RUN_S = 280
+OWN = ("VISGATE_", "PULUMI_", "RUNPOD_")
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class LocalStack:
 
     project: Path
     key: str = field(default_factory=lambda: f"rpa_{secrets.token_hex(20).upper()}", repr=False)
+    _told: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def home(self) -> Path:
@@ -29,8 +31,7 @@ class LocalStack:
 
     def environment(self) -> dict[str, str]:
         """What a shell has in which the key was exported and nothing else of this product."""
-        foreign = ("VISGATE_", "PULUMI_", "RUNPOD_", "HF_", "AWS_")
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith((*OWN, "HF_", "AWS_"))}
         return kept | {
             "RUNPOD_API_KEY": self.key,
             "PULUMI_HOME": str(self.project / "pulumi-home"),
@@ -56,14 +57,14 @@ class LocalStack:
         return done
 
     def cloud(self) -> dict[str, str]:
-        """What `visgate local env` tells a shell."""
-        script = 'eval "$(visgate local env)"; env -0'
-        pairs = (pair.partition("=") for pair in self.run("bash", "-c", script).stdout.split("\0") if pair)
-        return {
-            name: value
-            for name, _, value in pairs
-            if name == "PATH" or name.startswith(("VISGATE_", "PULUMI_", "RUNPOD_"))
-        }
+        """What `visgate local env` told a shell when it was first asked."""
+        if not self._told:
+            script = 'eval "$(visgate local env)"; env -0'
+            for pair in self.run("bash", "-c", script).stdout.split("\0"):
+                name, _, value = pair.partition("=")
+                if name == "PATH" or name.startswith(OWN):
+                    self._told[name] = value
+        return dict(self._told)
 
     def pulumi(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run the engine against the local cloud."""
