@@ -65,12 +65,12 @@ test: setup ## every tier: unit, contract, engine, e2e, chaos, canary
 test-engine: setup ## the tier with the real Pulumi engine
 	@$(PYTHON3) tools/toolchain.py ensure yaml
 	$(ENTER)
-	.venv/bin/pytest tests/engine
+	.venv/bin/pytest -m engine
 
 .PHONY: e2e
 e2e: setup ## the tiers with the whole local stack
 	@$(ENTER)
-	.venv/bin/pytest tests/e2e tests/chaos tests/canary
+	.venv/bin/pytest -m "e2e or chaos or canary"
 
 .PHONY: bench
 bench: setup ## the benchmarks; writes bench/results.json
