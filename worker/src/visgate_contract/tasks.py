@@ -119,8 +119,10 @@ class Image2ImgInput(PictureInput):
 
 def _default_task(value: object) -> object:
     """Name the task of an input that names none: before there were others, `text2img` was the only one."""
-    given = cast("Mapping[str, object]", value) if isinstance(value, Mapping) else None
-    return value if given is None or "task" in given else {"task": Task.TEXT2IMG, **given}
+    if not isinstance(value, Mapping):
+        return value
+    given = cast("Mapping[str, object]", value)
+    return given if "task" in given else {"task": Task.TEXT2IMG, **given}
 
 
 TaskInput = Annotated[Text2ImgInput | Image2ImgInput, Field(discriminator="task"), BeforeValidator(_default_task)]
