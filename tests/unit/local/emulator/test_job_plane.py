@@ -61,6 +61,11 @@ class Plane:
         found: dict[str, Any] = self.until(probe)
         return found
 
+    def is_free_of(self, endpoint: dict[str, Any], job: str, worker: str) -> bool:
+        """Tell whether a worker no longer has a job."""
+        found = self.status(endpoint, job)
+        return found["status"] != "IN_PROGRESS" or found["workerId"] != worker
+
     def ended(self, endpoint: dict[str, Any], job: str, state: str) -> dict[str, Any]:
         found: dict[str, Any] = self.until(lambda: (answer := self.status(endpoint, job))["status"] == state and answer)
         return found
@@ -72,10 +77,6 @@ class Plane:
 @pytest.fixture
 def plane(runpod_emulator: RunpodEmulator, jobs: httpx.Client, until: Until) -> Plane:
     return Plane(runpod_emulator, jobs, until)
-
-
-def _has_ended(process: psutil.Process) -> bool:
-    return not process.is_running()
 
 
 def test_runsync_returns_the_result(jobs: httpx.Client, endpoint: Create, plain_worker: Install) -> None:
@@ -180,11 +181,10 @@ def test_a_worker_killed_with_a_job_gives_it_back(plane: Plane, endpoint: Create
     made = endpoint(workers={"max": 1})
     job = plane.run(made)
     for _ in range(3):
-        plane.running(made, job)
-        (worker,) = plane.emulator.workers(made["id"])
-        process = psutil.Process(worker["pid"])
-        process.kill()
-        plane.until(partial(_has_ended, process))
+        holder = plane.running(made, job)["workerId"]
+        (worker,) = (found for found in plane.emulator.workers(made["id"]) if found["id"] == holder)
+        psutil.Process(worker["pid"]).kill()
+        plane.until(partial(plane.is_free_of, made, job, holder))
     ended = plane.ended(made, job, "FAILED")
     assert ended["error"] == "worker exited with exit code -9"
     assert ended["retries"] == 2
