@@ -64,7 +64,7 @@ class Plane:
     def is_free_of(self, endpoint: dict[str, Any], job: str, worker: str) -> bool:
         """Tell whether a worker no longer has a job."""
         found = self.status(endpoint, job)
-        return found["status"] != "IN_PROGRESS" or found["workerId"] != worker
+        return (found["status"], found.get("workerId")) != ("IN_PROGRESS", worker)
 
     def ended(self, endpoint: dict[str, Any], job: str, state: str) -> dict[str, Any]:
         found: dict[str, Any] = self.until(lambda: (answer := self.status(endpoint, job))["status"] == state and answer)
