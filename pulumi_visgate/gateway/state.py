@@ -13,6 +13,7 @@ from pulumi_visgate.gateway.problems import Refused
 from pulumi_visgate.gateway.services.announce import Courier
 from pulumi_visgate.gateway.services.callbacks import Callbacks
 from pulumi_visgate.gateway.services.directory import Directory
+from pulumi_visgate.gateway.services.follow import Follower
 from pulumi_visgate.gateway.services.provision import Provisioner
 from pulumi_visgate.gateway.services.submit import Submitter
 from pulumi_visgate.gateway.services.uploads import Uploads
@@ -51,6 +52,7 @@ class State:
         provisioner: Finds and makes endpoints.
         submitter: Accepts requests.
         callbacks: Answers Runpod's own calls.
+        follower: Follows jobs.
     """
 
     settings: Settings
@@ -59,6 +61,7 @@ class State:
     provisioner: Provisioner
     submitter: Submitter
     callbacks: Callbacks
+    follower: Follower
 
     @staticmethod
     def of(request: Request) -> "State":
@@ -107,4 +110,4 @@ async def opened(settings: Settings, clients: Clients) -> AsyncIterator[State]:
             courier=courier,
             callbacks=callbacks,
         )
-        yield State(settings, base, directory, provisioner, submitter, callbacks)
+        yield State(settings, base, directory, provisioner, submitter, callbacks, Follower())

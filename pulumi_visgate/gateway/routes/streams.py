@@ -15,7 +15,6 @@ from pulumi_visgate.gateway.routes.deployments import EndpointId
 from pulumi_visgate.gateway.routes.jobs import JobId, status_of
 from pulumi_visgate.gateway.routes.responses import problems
 from pulumi_visgate.gateway.services import log_tunnel
-from pulumi_visgate.gateway.services.follow import statuses
 from pulumi_visgate.gateway.services.job_view import Timeline
 from pulumi_visgate.gateway.services.log_tunnel import Tunnel
 from pulumi_visgate.gateway.services.submit import deadline
@@ -55,12 +54,12 @@ async def events(job_id: JobId, caller: CurrentCaller, request: Request, last_ev
     """Stream a job's events in order; each is what a webhook delivers, its id is the sequence."""
     state = State.of(request)
     ref = JobRef.parse(job_id, caller.webhook_secret)
-    first = await status_of(caller, ref, deadline_s=state.settings.deadline_s)
+    first = await _status(state, caller, ref)
     timeline = await _timeline(state, caller, ref, job_id)
     seen = int(last_event_id) if last_event_id and re.fullmatch(r"[0-9]{1,9}", last_event_id) else -1
     if first.done and all(event.data.sequence <= seen for event in timeline.events(first)):
         return Response(status_code=204)
-    return _stream(state, _events(caller, ref, first, timeline, seen))
+    return _stream(state, _events(state.follower.statuses(caller, ref, first), timeline, seen))
 
 
 @router.get(
@@ -75,8 +74,14 @@ async def job_logs(
     """Stream the log of the worker that runs a job, from the job's submission to its end, secrets masked."""
     state = State.of(request)
     ref = JobRef.parse(job_id, caller.webhook_secret)
-    first = await status_of(caller, ref, deadline_s=state.settings.deadline_s)
-    tunnel = Tunnel(caller, ref.endpoint_id, last_event_id=_log_id(last_event_id), since=log_tunnel.start_of(ref))
+    first = await _status(state, caller, ref)
+    tunnel = Tunnel(
+        caller,
+        ref.endpoint_id,
+        state.follower,
+        last_event_id=_log_id(last_event_id),
+        since=log_tunnel.start_of(ref),
+    )
     return _stream(state, _job_lines(tunnel, ref, first))
 
 
@@ -93,8 +98,12 @@ async def endpoint_logs(
     state = State.of(request)
     async with deadline(state.settings.deadline_s):
         await caller.runpod.list_endpoint_workers(endpoint_id)
-    tunnel = Tunnel(caller, endpoint_id, last_event_id=_log_id(last_event_id))
+    tunnel = Tunnel(caller, endpoint_id, state.follower, last_event_id=_log_id(last_event_id))
     return _stream(state, _endpoint_lines(tunnel))
+
+
+async def _status(state: State, caller: Caller, ref: JobRef) -> JobStatus:
+    return state.follower.known(caller, ref) or await status_of(caller, ref, deadline_s=state.settings.deadline_s)
 
 
 def _stream(state: State, content: AsyncIterator[ServerSentEvent]) -> EventSourceResponse:
@@ -132,10 +141,8 @@ async def _timeline(state: State, caller: Caller, ref: JobRef, job_id: str) -> T
     return Timeline(ref, job_id, about=(endpoint.model_id, endpoint.name.task) if endpoint else None)
 
 
-async def _events(
-    caller: Caller, ref: JobRef, first: JobStatus, timeline: Timeline, seen: int
-) -> AsyncIterator[ServerSentEvent]:
-    async for status in statuses(caller, ref, first):
+async def _events(statuses: AsyncIterator[JobStatus], timeline: Timeline, seen: int) -> AsyncIterator[ServerSentEvent]:
+    async for status in statuses:
         for event in timeline.events(status):
             if event.data.sequence > seen:
                 seen = event.data.sequence

@@ -1,7 +1,9 @@
 """Following a job: its status is asked for again and again, faster while something happens, until it ends."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pulumi_visgate.gateway.caller import Caller
@@ -45,29 +47,129 @@ class Pace:
         self.wait_s = max(LONGEST_WAIT_S, asked_for or 0)
 
 
-async def statuses(caller: Caller, ref: JobRef, first: JobStatus) -> AsyncIterator[JobStatus]:
-    """Yield a job's status whenever it changed, beginning with the one at hand, until it is final.
+class _Poll:
+    """One job's status, asked for by one task for everybody who listens.
 
     Args:
-        caller: Whose job.
+        caller: Whose job; every listener's key is the same one.
         ref: Which.
         first: A status that was just read.
-
-    Raises:
-        RunpodError: Runpod refused, or did not answer for long.
     """
-    pace, known = Pace(), first
-    yield first
-    while not known.done:
-        await asyncio.sleep(pace.wait_s)
+
+    def __init__(self, caller: Caller, ref: JobRef, first: JobStatus) -> None:
+        self.known = first
+        self.version = 0
+        self.listeners = 0
+        self.error: RunpodError | None = None
+        self._news = asyncio.Event()
+        self.task = asyncio.create_task(self._ask(caller, ref))
+
+    def tell(self, status: JobStatus) -> bool:
+        """Take in a status; tell whether it is news."""
+        if _essence(status) == _essence(self.known):
+            return False
+        self.known = status
+        self.version += 1
+        self._wake()
+        return True
+
+    async def news(self) -> None:
+        """Wait for whatever happens next."""
+        await self._news.wait()
+
+    def _wake(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+    async def _ask(self, caller: Caller, ref: JobRef) -> None:
+        pace = Pace()
         try:
-            now = await caller.runpod.job_status(ref.endpoint_id, ref.runpod_job_id)
+            while not self.known.done:
+                await asyncio.sleep(pace.wait_s)
+                try:
+                    status = await caller.runpod.job_status(ref.endpoint_id, ref.runpod_job_id)
+                except RunpodError as error:
+                    pace.failed(error)
+                    continue
+                if self.tell(status):
+                    pace.news()
+                else:
+                    pace.nothing()
         except RunpodError as error:
-            pace.failed(error)
-            continue
-        if (now.status, now.output, now.worker_id) == (known.status, known.output, known.worker_id):
-            pace.nothing()
-            continue
-        pace.news()
-        known = now
-        yield now
+            self.error = error
+            self._wake()
+
+
+def _essence(status: JobStatus) -> tuple[object, ...]:
+    return status.status, status.output, status.worker_id
+
+
+class Follower:
+    """Follows jobs: however many listen to one, Runpod is asked once at a time, and only while somebody listens.
+
+    A listener gets the newest status when it is ready for it, so a slow one costs no memory. Statuses are cumulative:
+    what it did not see one by one is in the next.
+    """
+
+    def __init__(self) -> None:
+        self._polls: dict[tuple[str, str, str], _Poll] = {}
+
+    async def statuses(self, caller: Caller, ref: JobRef, first: JobStatus) -> AsyncGenerator[JobStatus, None]:
+        """Yield a job's status whenever it changed, beginning with the one at hand, until it is final.
+
+        Args:
+            caller: Whose job.
+            ref: Which.
+            first: A status that was just read.
+
+        Raises:
+            RunpodError: Runpod refused, or did not answer for long.
+        """
+        with self._listening(caller, ref, first) as poll:
+            seen = -1
+            while True:
+                if poll.version != seen:
+                    seen, status = poll.version, poll.known
+                    yield status
+                    if status.done:
+                        return
+                elif poll.error is not None:
+                    raise poll.error
+                else:
+                    await poll.news()
+
+    def known(self, caller: Caller, ref: JobRef) -> JobStatus | None:
+        """Return a job's status as somebody who listens has just seen it, or None if nobody does."""
+        poll = self._polls.get(_key(caller, ref))
+        return poll.known if poll is not None and poll.error is None else None
+
+    async def changed(self, caller: Caller, ref: JobRef, first: JobStatus, *, wait_s: float) -> JobStatus:
+        """Return a job's status as soon as it differs from the one at hand, or what it is after `wait_s` seconds."""
+        with self._listening(caller, ref, first) as poll:
+            if not first.done:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await poll.news()
+            return poll.known
+
+    @contextmanager
+    def _listening(self, caller: Caller, ref: JobRef, first: JobStatus) -> Iterator[_Poll]:
+        key = _key(caller, ref)
+        poll = self._polls.get(key)
+        if poll is None or poll.task.done():
+            poll = self._polls[key] = _Poll(caller, ref, first)
+        else:
+            poll.tell(first)
+        poll.listeners += 1
+        try:
+            yield poll
+        finally:
+            poll.listeners -= 1
+            if not poll.listeners:
+                poll.task.cancel()
+                if self._polls.get(key) is poll:
+                    del self._polls[key]
+
+
+def _key(caller: Caller, ref: JobRef) -> tuple[str, str, str]:
+    return caller.user_hash, ref.endpoint_id, ref.runpod_job_id

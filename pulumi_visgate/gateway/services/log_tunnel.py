@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from pulumi_visgate.gateway import masking
 from pulumi_visgate.gateway.caller import Caller
-from pulumi_visgate.gateway.services.follow import statuses
+from pulumi_visgate.gateway.services.follow import Follower
 from pulumi_visgate.runpod.errors import RunpodError
 from pulumi_visgate.runpod.models.job import JobStatus
 from pulumi_visgate.runpod.models.logs import LogLine
@@ -37,15 +37,23 @@ class Tunnel:
     Args:
         caller: Whose endpoint.
         endpoint_id: Which.
+        follower: Tells on which workers a job runs.
         last_event_id: Lines up to this one were seen by the client.
         since: No lines from before, UTC.
     """
 
     def __init__(
-        self, caller: Caller, endpoint_id: str, *, last_event_id: str = "", since: datetime | None = None
+        self,
+        caller: Caller,
+        endpoint_id: str,
+        follower: Follower,
+        *,
+        last_event_id: str = "",
+        since: datetime | None = None,
     ) -> None:
         self._caller = caller
         self._endpoint_id = endpoint_id
+        self._follower = follower
         self._last_event_id = last_event_id
         self._since = since
         self._lines: asyncio.Queue[tuple[str, LogLine] | RunpodError] = asyncio.Queue(MAX_PENDING)
@@ -99,7 +107,7 @@ class Tunnel:
             yield line.id, TunnelledLine(worker_id=worker_id, source=str(line.source), line=text, ts=line.ts)
 
     async def _job(self, ref: JobRef, first: JobStatus) -> None:
-        async for status in statuses(self._caller, ref, first):
+        async for status in self._follower.statuses(self._caller, ref, first):
             if status.worker_id:
                 self.add_worker(status.worker_id)
             elif status.done:

@@ -181,6 +181,28 @@ async def test_hanging_up_stops_the_questions(live: Live, runpod: Any) -> None:
                 await asyncio.sleep(0.1)
 
 
+async def test_many_listeners_ask_runpod_as_one(live: Live, runpod: Any) -> None:
+    async def listen(client: httpx.AsyncClient, job_id: str, joined: asyncio.Event) -> list[str]:
+        async with httpx_sse.aconnect_sse(client, "GET", f"/v1/jobs/{job_id}/events") as stream:
+            found = []
+            async for sse in stream.aiter_sse():
+                found.append(sse.event)
+                joined.set()
+            return found
+
+    async with live() as client:
+        job_id, job = await accepted(client, runpod)
+        joined = [asyncio.Event() for _ in range(50)]
+        listeners = [asyncio.create_task(listen(client, job_id, each)) for each in joined]
+        async with asyncio.timeout(20):
+            await asyncio.gather(*(each.wait() for each in joined))
+            before = runpod.calls["status"]
+            completed(job, Status.READY)
+            seen = await asyncio.gather(*listeners)
+    assert seen == [["job.provisioning", "job.ready"]] * 50
+    assert runpod.calls["status"] - before <= 3
+
+
 def stamp(seconds: int) -> str:
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
 
