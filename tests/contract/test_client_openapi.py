@@ -7,12 +7,10 @@ or refused by our models just as by the schema.
 import functools
 import inspect
 import json
-import os
 import re
 import typing
 from collections.abc import Callable
 from datetime import UTC
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -29,40 +27,19 @@ from pulumi_visgate.runpod._call import Call
 from pulumi_visgate.runpod._operations import Method, Operations
 from pulumi_visgate.runpod.models import catalog, endpoint, job, registry, template, volume
 from pulumi_visgate.runpod.models.common import Answer, Query, Request
+from tests.contract.openapi import DOCUMENT, IN_SCOPE, resolved, spec
 
 pytestmark = pytest.mark.contract
 
-DOCUMENT = Path(
-    os.environ.get("RUNPOD_OPENAPI")
-    or Path(__file__).resolve().parents[2].parent / "shared" / "spec" / "runpod-v2-openapi.json"
-)
-IN_SCOPE = {"Serverless", "Templates", "Network Volumes", "Registries", "Catalog", "Billing"}
 FORMATS = jsonschema.FormatChecker(("date-time",))
 QUICK = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
 )
 
 
-@functools.cache
-def spec() -> dict[str, Any]:
-    if not DOCUMENT.is_file():
-        pytest.skip("Runpod's OpenAPI document is not here; RUNPOD_OPENAPI can name it")
-    document: dict[str, Any] = json.loads(DOCUMENT.read_text())
-    return document
-
-
 @pytest.fixture(autouse=True)
 def _document() -> None:
     spec()
-
-
-def resolved(schema: dict[str, Any]) -> dict[str, Any]:
-    while "$ref" in schema:
-        target: Any = spec()
-        for name in schema["$ref"].removeprefix("#/").split("/"):
-            target = target[name]
-        schema = target
-    return schema
 
 
 @functools.cache

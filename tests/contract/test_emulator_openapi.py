@@ -7,7 +7,6 @@ document allows are never refused as malformed, and those that it forbids always
 import copy
 import functools
 import json
-import os
 import re
 import sys
 import time
@@ -24,39 +23,18 @@ from hypothesis import strategies as st
 
 from pulumi_visgate.local.emulator.app import CONTROL
 from pulumi_visgate.local.emulator.testing import RunpodEmulator
+from tests.contract.openapi import IN_SCOPE, resolved, spec
 
 pytestmark = pytest.mark.contract
 
-DOCUMENT = Path(
-    os.environ.get("RUNPOD_OPENAPI")
-    or Path(__file__).resolve().parents[2].parent / "shared" / "spec" / "runpod-v2-openapi.json"
-)
-IN_SCOPE = {"Serverless", "Templates", "Network Volumes", "Registries", "Catalog", "Billing"}
 FORMATS = jsonschema.FormatChecker(("date-time",))  # not uri: the document's own URLs hold {job_id}
 QUICK = settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
 METHODS = {"get", "post", "patch", "delete", "put"}
 
 
-@functools.cache
-def spec() -> dict[str, Any]:
-    if not DOCUMENT.is_file():
-        pytest.skip("Runpod's OpenAPI document is not here; RUNPOD_OPENAPI can name it")
-    document: dict[str, Any] = json.loads(DOCUMENT.read_text())
-    return document
-
-
 @pytest.fixture(autouse=True)
 def _document() -> None:
     spec()
-
-
-def resolved(node: dict[str, Any]) -> dict[str, Any]:
-    while "$ref" in node:
-        target: Any = spec()
-        for step in node["$ref"].removeprefix("#/").split("/"):
-            target = target[step]
-        node = target
-    return node
 
 
 def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
