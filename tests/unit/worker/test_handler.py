@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
+from visgate_contract.addresses import EgressPolicy
 from visgate_contract.capabilities import Capability
 from visgate_contract.errors import ErrorCode
 from visgate_contract.events import Event, LoadReport, Status
@@ -20,6 +21,7 @@ from visgate_worker.adapters.base import Generation
 from visgate_worker.artifacts import Uploader
 from visgate_worker.failures import JobFailedError
 from visgate_worker.handler import ColdStart, JobHandler, Services
+from visgate_worker.inputs import ImageInputs
 from visgate_worker.link import ActiveJob, Emitted, Ended, Link, Message, parse
 from visgate_worker.logs import Masker
 from visgate_worker.model import LoadedModel
@@ -45,10 +47,11 @@ class Drawing:
 class FakeRuntime:
     """Steps without a model; `before_step` may wait or raise."""
 
-    pipeline = Drawing
-
     def __init__(self) -> None:
         self.before_step: Callable[[int], object] = lambda _: None
+
+    def class_of(self, pipeline: str) -> type:
+        return Drawing
 
     def load(self, folder: Path) -> None:
         """Have nothing to load."""
@@ -105,12 +108,14 @@ def bench(make_server: "Callable[..., Server]") -> Iterator[Bench]:
         {"model_id": "org/model", "webhook_secret": SECRET, "endpoint_id": "ep1", "worker_id": "w1"}
     )
     uploader = Uploader(first_wait_s=0.01)
+    images = ImageInputs(EgressPolicy(allow_loopback=True))
     model: Future[LoadedModel] = Future()
     progress: list[Any] = []
     services = Services(
         settings=settings,
         link=Link(write_end),
         model=model,
+        images=images,
         uploader=uploader,
         send_update=lambda _, update: progress.append(update),
         mask=Masker({"HF_TOKEN": CANARY}).text,
@@ -118,6 +123,7 @@ def bench(make_server: "Callable[..., Server]") -> Iterator[Bench]:
     )
     yield Bench(JobHandler(services), FakeRuntime(), model, make_server(), read_end, progress)
     uploader.close()
+    images.close()
     os.close(read_end)
     os.close(write_end)
 

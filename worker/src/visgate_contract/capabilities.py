@@ -54,23 +54,24 @@ class Capability:
 
 
 _TEXT_TO_IMAGE = frozenset({Task.TEXT2IMG})
+_PICTURES = frozenset({Task.TEXT2IMG, Task.IMAGE2IMG})
 _TEXT_TO_VIDEO = frozenset({Task.TEXT2VIDEO})
 _IMAGE_TO_IMAGE = frozenset({Task.IMAGE2IMG})
 _NOTHING: frozenset[Task] = frozenset()
 
 _PIPELINES: Mapping[str, tuple[Family, frozenset[Task]]] = {
-    "StableDiffusionPipeline": (Family.STABLE_DIFFUSION, _TEXT_TO_IMAGE),
+    "StableDiffusionPipeline": (Family.STABLE_DIFFUSION, _PICTURES),
     "StableDiffusionImg2ImgPipeline": (Family.STABLE_DIFFUSION, _IMAGE_TO_IMAGE),
     "StableDiffusionInpaintPipeline": (Family.STABLE_DIFFUSION, _NOTHING),
-    "StableDiffusionXLPipeline": (Family.STABLE_DIFFUSION_XL, _TEXT_TO_IMAGE),
+    "StableDiffusionXLPipeline": (Family.STABLE_DIFFUSION_XL, _PICTURES),
     "StableDiffusionXLImg2ImgPipeline": (Family.STABLE_DIFFUSION_XL, _IMAGE_TO_IMAGE),
     "StableDiffusionXLInpaintPipeline": (Family.STABLE_DIFFUSION_XL, _NOTHING),
-    "StableDiffusion3Pipeline": (Family.STABLE_DIFFUSION_3, _TEXT_TO_IMAGE),
-    "FluxPipeline": (Family.FLUX, _TEXT_TO_IMAGE),
-    "Flux2Pipeline": (Family.FLUX_2, _TEXT_TO_IMAGE),
-    "Flux2KleinPipeline": (Family.FLUX_2, _TEXT_TO_IMAGE),
-    "QwenImagePipeline": (Family.QWEN_IMAGE, _TEXT_TO_IMAGE),
-    "ZImagePipeline": (Family.Z_IMAGE, _TEXT_TO_IMAGE),
+    "StableDiffusion3Pipeline": (Family.STABLE_DIFFUSION_3, _PICTURES),
+    "FluxPipeline": (Family.FLUX, _PICTURES),
+    "Flux2Pipeline": (Family.FLUX_2, _PICTURES),
+    "Flux2KleinPipeline": (Family.FLUX_2, _PICTURES),
+    "QwenImagePipeline": (Family.QWEN_IMAGE, _PICTURES),
+    "ZImagePipeline": (Family.Z_IMAGE, _PICTURES),
     "PixArtAlphaPipeline": (Family.PIXART, _TEXT_TO_IMAGE),
     "PixArtSigmaPipeline": (Family.PIXART, _TEXT_TO_IMAGE),
     "SanaPipeline": (Family.SANA, _TEXT_TO_IMAGE),

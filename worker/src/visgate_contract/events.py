@@ -68,6 +68,7 @@ class Timings(_Wire):
         sdk_import_s: Import of the Runpod SDK; only in the first job of a worker.
         framework_import_s: Import of torch and diffusers; only in the first job of a worker.
         load_s: The model from storage to the device; 0 when it was in memory.
+        input_s: Fetching and decoding the picture that the job begins from; only where there is one.
         generate_s: Denoising and decoding, of all pictures.
         encode_s: Pictures to files.
         upload_s: Files to object storage.
@@ -79,6 +80,7 @@ class Timings(_Wire):
     sdk_import_s: float | None = None
     framework_import_s: float | None = None
     load_s: float = 0.0
+    input_s: float | None = None
     generate_s: float = 0.0
     encode_s: float = 0.0
     upload_s: float = 0.0

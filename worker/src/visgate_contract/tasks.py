@@ -1,7 +1,7 @@
 """Task schemas: what a caller may ask of a model, with bounds and units."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Literal, cast
 
@@ -117,12 +117,11 @@ class Image2ImgInput(PictureInput):
     )
 
 
-def _default_task(value: object) -> object:
+def _default_task(value: Any) -> Any:
     """Name the task of an input that names none: before there were others, `text2img` was the only one."""
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return value
-    given = cast("Mapping[str, object]", value)
-    return given if "task" in given else {"task": Task.TEXT2IMG, **given}
+    return {"task": Task.TEXT2IMG, **cast("dict[str, object]", value)}
 
 
 TaskInput = Annotated[Text2ImgInput | Image2ImgInput, Field(discriminator="task"), BeforeValidator(_default_task)]

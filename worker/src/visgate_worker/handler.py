@@ -17,10 +17,11 @@ from visgate_contract.errors import ErrorCode, VisgateError
 from visgate_contract.events import Artifact, Event, EventData, EventError, LoadReport, Progress, Status, Timings
 from visgate_contract.jobs import JobError, JobInput, JobResult
 from visgate_contract.signing import JobRef
-from visgate_contract.tasks import MAX_SEED, field_path
+from visgate_contract.tasks import MAX_SEED, Image2ImgInput, TaskInput, field_path
 from visgate_worker.adapters.base import Generation
 from visgate_worker.artifacts import Uploader, encode, sha256
 from visgate_worker.failures import CALLERS_OWN, JobCancelledError, JobFailedError, summary
+from visgate_worker.inputs import ImageInputs
 from visgate_worker.link import ActiveJob, Emitted, Ended, Link, Mark
 from visgate_worker.model import LoadedModel
 from visgate_worker.progress import ProgressReporter, SendUpdate, Throttle
@@ -49,6 +50,7 @@ class Services:
         settings: The worker's settings.
         link: Way to the supervisor, which delivers events.
         model: The model, being loaded or loaded.
+        images: Brings the pictures that jobs begin from.
         uploader: Puts pictures into object storage.
         send_update: The SDK's `progress_update`.
         mask: Removes secrets from text.
@@ -58,6 +60,7 @@ class Services:
     settings: Settings
     link: Link
     model: "Future[LoadedModel]"
+    images: ImageInputs
     uploader: Uploader
     send_update: SendUpdate
     mask: Callable[[str], str]
@@ -165,9 +168,10 @@ class JobRun:
             self._emit(job_input, Status.PROVISIONING, sequence=0)
         self._emit(job_input, Status.STARTED)
         self._check(job_input)
+        image = self._image(params)  # while the model is still being loaded
         model = self._await_model()
-        seed = params.seed if params.seed is not None else secrets.randbelow(MAX_SEED - params.num_images)
-        generations = model.adapter(params.task).plan(params, seed=seed)
+        seed = params.seed if params.seed is not None else secrets.randbelow(MAX_SEED - params.artifact_count)
+        generations = model.adapter(params.task).plan(params, seed=seed, image=image)
         steps = sum(generation.steps for generation in generations)
         throttle = Throttle(steps)
 
@@ -192,10 +196,18 @@ class JobRun:
             detail = f"model_id: this worker serves {served}, not {job_input.model_id}."
             hint = "Send the job to an endpoint of that model."
             raise JobFailedError(detail, hint=hint, code=ErrorCode.INVALID_REQUEST)
-        given, wanted = len(job_input.uploads), job_input.params.num_images
+        given, wanted = len(job_input.uploads), job_input.params.artifact_count
         if given < wanted:
             detail = f"uploads: {given} given for {wanted} pictures."
             raise JobFailedError(detail, hint="Give one for each picture.", code=ErrorCode.INVALID_REQUEST)
+
+    def _image(self, params: TaskInput) -> "Image | None":
+        if not isinstance(params, Image2ImgInput):
+            return None
+        began = time.perf_counter()
+        image = self._services.images.load(params.image)
+        self._add("input_s", began)
+        return image
 
     def _generate(self, model: LoadedModel, generation: Generation, on_step: OnStep, *, before: int) -> "Image":
         began = time.perf_counter()

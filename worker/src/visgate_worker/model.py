@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,8 +12,9 @@ from visgate_contract.errors import ErrorCode, VisgateError
 from visgate_contract.events import LoadReport
 from visgate_contract.tasks import Task
 from visgate_worker.adapters.base import Adapter
-from visgate_worker.adapters.families import is_step_distilled
+from visgate_worker.adapters.families import is_step_distilled, pipeline_for
 from visgate_worker.adapters.image import TextToImage
+from visgate_worker.adapters.image_to_image import ImageToImage
 from visgate_worker.failures import JobFailedError, summary
 from visgate_worker.runtime.base import Runtime
 from visgate_worker.settings import Settings
@@ -21,7 +22,10 @@ from visgate_worker.sources import ModelFolder, find_model
 
 log = logging.getLogger(__name__)
 
-_ADAPTERS = {Task.TEXT2IMG: TextToImage}
+_ADAPTERS: Mapping[Task, type[TextToImage | ImageToImage]] = {
+    Task.TEXT2IMG: TextToImage,
+    Task.IMAGE2IMG: ImageToImage,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ class LoadedModel:
             if task not in _ADAPTERS:
                 raise _not_built(task)
             self._adapters[task] = _ADAPTERS[task].for_pipeline(
-                self.runtime.pipeline,
+                self.runtime.class_of(pipeline_for(task, self.capability.pipeline)),
                 self.capability,
                 model_id=self.model_id,
                 is_step_distilled=self.is_step_distilled,

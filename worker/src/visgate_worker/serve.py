@@ -14,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+from visgate_contract.addresses import EgressPolicy
 from visgate_contract.errors import VisgateError
 from visgate_worker.link import LINK_FD_ENV, Beat, Fatal, Link, Loaded, Ready
 from visgate_worker.logs import Masker, log_to
@@ -57,12 +58,14 @@ def _serve(settings: Settings, link: Link, interpreter_s: float) -> None:
     sdk_import_s = round(time.perf_counter() - began, 6)
     from visgate_worker.artifacts import Uploader  # noqa: PLC0415, with the SDK's imports already done
     from visgate_worker.handler import ColdStart, JobHandler, Services  # noqa: PLC0415
+    from visgate_worker.inputs import ImageInputs  # noqa: PLC0415
 
     handler = JobHandler(
         Services(
             settings=settings,
             link=link,
             model=start.model,
+            images=ImageInputs(EgressPolicy(allow_loopback=settings.allow_loopback)),
             uploader=Uploader(),
             send_update=runpod.serverless.progress_update,
             mask=mask,

@@ -64,6 +64,7 @@ _ENVIRONMENT: Mapping[str, str] = {
     "load_timeout_s": "VISGATE_LOAD_TIMEOUT_S",
     "hang_timeout_s": "VISGATE_HANG_TIMEOUT_S",
     "shutdown_grace_s": "VISGATE_SHUTDOWN_GRACE_S",
+    "allow_loopback": "VISGATE_ALLOW_LOOPBACK",
     "hf_token": "HF_TOKEN",
     "runpod_api_key": "RUNPOD_API_KEY",
     "runpod_api_url": "RUNPOD_API_URL",
@@ -89,6 +90,7 @@ class Settings(BaseModel):
         load_timeout_s: Seconds that loading the model may take.
         hang_timeout_s: Seconds without a sign of life after which the worker counts as hung.
         shutdown_grace_s: Seconds that a running job may take to end once the worker is told to stop.
+        allow_loopback: Input images may come from this machine, by http too. For the local stack only.
         hf_token: Hugging Face token, for gated models.
         runpod_api_key: Key that can only read, change and delete this worker's endpoint.
         runpod_api_url: Base URL of Runpod's API v2.
@@ -111,6 +113,7 @@ class Settings(BaseModel):
     load_timeout_s: Seconds = 3600.0
     hang_timeout_s: Seconds = 600.0
     shutdown_grace_s: Seconds = 30.0
+    allow_loopback: bool = False
     hf_token: SecretStr | None = None
     runpod_api_key: SecretStr | None = None
     runpod_api_url: str = "https://api.runpod.io"

@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from visgate_contract.addresses import EgressPolicy
 from visgate_contract.jobs import JobResult
 from visgate_worker.artifacts import Uploader
 from visgate_worker.handler import ColdStart, JobHandler, Services
+from visgate_worker.inputs import ImageInputs
 from visgate_worker.link import Link
 from visgate_worker.logs import Masker
 from visgate_worker.model import LoadedModel, find, import_frameworks, load
@@ -94,6 +96,7 @@ def serve_family(
     os.set_blocking(write_end, False)
     current: dict[str, Served] = {}
     uploader = Uploader(first_wait_s=0.01)
+    images = ImageInputs(EgressPolicy(allow_loopback=True))
     store = make_module_server()
 
     def serve(name: str) -> Served:
@@ -102,11 +105,12 @@ def serve_family(
         if name not in current:
             current.clear()
             gc.collect()
-            current[name] = _serve(name, families_volume, store, uploader, write_end)
+            current[name] = _serve(name, families_volume, store, uploader, images, write_end)
         return current[name]
 
     yield serve
     uploader.close()
+    images.close()
     os.close(read_end)
     os.close(write_end)
 
@@ -119,7 +123,7 @@ def _drain(read_end: int) -> None:
         return
 
 
-def _serve(name: str, volume: Path, store: "Server", uploader: Uploader, write_end: int) -> Served:
+def _serve(name: str, volume: Path, store: "Server", uploader: Uploader, images: ImageInputs, write_end: int) -> Served:
     model_id = f"tiny/{name}"
     folder = volume / "models" / model_id
     with warnings.catch_warnings():
@@ -135,6 +139,7 @@ def _serve(name: str, volume: Path, store: "Server", uploader: Uploader, write_e
         settings=settings,
         link=Link(write_end),
         model=future,
+        images=images,
         uploader=uploader,
         send_update=lambda _job, _update: None,
         mask=Masker({}).text,

@@ -409,6 +409,160 @@ def sana() -> Any:
     )
 
 
+def wan() -> Any:
+    transformer = seeded(
+        diffusers.WanTransformer3DModel,
+        patch_size=(1, 2, 2),
+        num_attention_heads=2,
+        attention_head_dim=12,
+        in_channels=16,
+        out_channels=16,
+        text_dim=32,
+        freq_dim=256,
+        ffn_dim=32,
+        num_layers=2,
+        cross_attn_norm=True,
+        qk_norm="rms_norm_across_heads",
+        rope_max_seq_len=32,
+    )
+    autoencoder = seeded(
+        diffusers.AutoencoderKLWan,
+        base_dim=3,
+        z_dim=16,
+        dim_mult=[1] * 4,
+        num_res_blocks=1,
+        temperal_downsample=[False, True, True],
+    )
+    return diffusers.WanPipeline(
+        tokenizer=t5_tokenizer(),
+        text_encoder=seeded(transformers.UMT5EncoderModel, transformers.UMT5Config(**_T5, decoder_start_token_id=0)),
+        vae=autoencoder,
+        scheduler=_flow(shift=7.0),
+        transformer=transformer,
+    )
+
+
+def ltx() -> Any:
+    transformer = seeded(
+        diffusers.LTXVideoTransformer3DModel,
+        in_channels=8,
+        out_channels=8,
+        patch_size=1,
+        patch_size_t=1,
+        num_attention_heads=4,
+        attention_head_dim=8,
+        cross_attention_dim=32,
+        num_layers=2,
+        caption_channels=32,
+    )
+    autoencoder = seeded(
+        diffusers.AutoencoderKLLTXVideo,
+        latent_channels=8,
+        block_out_channels=(8,) * 4,
+        decoder_block_out_channels=(8,) * 4,
+        layers_per_block=(1,) * 5,
+        decoder_layers_per_block=(1,) * 5,
+        spatio_temporal_scaling=(True, True, True, False),
+        decoder_spatio_temporal_scaling=(True, True, True, False),
+        decoder_inject_noise=(False,) * 5,
+        upsample_residual=(False,) * 4,
+        upsample_factor=(1,) * 4,
+        timestep_conditioning=False,
+        patch_size=4,
+        patch_size_t=1,
+        encoder_causal=True,
+        decoder_causal=False,
+    )
+    return diffusers.LTXPipeline(
+        transformer=transformer, scheduler=_flow(), text_encoder=t5(), tokenizer=t5_tokenizer(), vae=autoencoder
+    )
+
+
+def cogvideox() -> Any:
+    transformer = seeded(
+        diffusers.CogVideoXTransformer3DModel,
+        num_attention_heads=4,
+        attention_head_dim=8,
+        in_channels=4,
+        out_channels=4,
+        time_embed_dim=2,
+        text_embed_dim=32,
+        num_layers=2,
+        sample_width=12,
+        sample_height=8,
+        sample_frames=9,
+        patch_size=2,
+        temporal_compression_ratio=4,
+        max_text_seq_length=226,
+    )
+    autoencoder = seeded(
+        diffusers.AutoencoderKLCogVideoX,
+        down_block_types=("CogVideoXDownBlock3D",) * 4,
+        up_block_types=("CogVideoXUpBlock3D",) * 4,
+        block_out_channels=(8,) * 4,
+        latent_channels=4,
+        layers_per_block=1,
+        norm_num_groups=2,
+        temporal_compression_ratio=4,
+    )
+    return diffusers.CogVideoXPipeline(
+        tokenizer=t5_tokenizer(),
+        text_encoder=t5(),
+        vae=autoencoder,
+        transformer=transformer,
+        scheduler=diffusers.CogVideoXDDIMScheduler(),
+    )
+
+
+def hunyuan_video() -> Any:
+    transformer = seeded(
+        diffusers.HunyuanVideoTransformer3DModel,
+        in_channels=4,
+        out_channels=4,
+        num_attention_heads=2,
+        attention_head_dim=10,
+        num_layers=2,
+        num_single_layers=1,
+        num_refiner_layers=1,
+        patch_size=1,
+        patch_size_t=1,
+        guidance_embeds=True,
+        text_embed_dim=16,
+        pooled_projection_dim=8,
+        rope_axes_dim=(2, 4, 4),
+    )
+    llama = transformers.LlamaConfig(
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=2,
+        hidden_size=16,
+        intermediate_size=37,
+        num_attention_heads=4,
+        num_hidden_layers=2,
+        vocab_size=300,
+    )
+    autoencoder = seeded(
+        diffusers.AutoencoderKLHunyuanVideo,
+        latent_channels=4,
+        down_block_types=("HunyuanVideoDownBlock3D",) * 4,
+        up_block_types=("HunyuanVideoUpBlock3D",) * 4,
+        block_out_channels=(8,) * 4,
+        layers_per_block=1,
+        norm_num_groups=4,
+        spatial_compression_ratio=8,
+        temporal_compression_ratio=4,
+    )
+    return diffusers.HunyuanVideoPipeline(
+        transformer=transformer,
+        scheduler=_flow(shift=7.0),
+        tokenizer=qwen_tokenizer(),
+        tokenizer_2=clip_tokenizer(),
+        text_encoder=seeded(transformers.LlamaModel, llama),
+        text_encoder_2=clip(8),
+        vae=autoencoder,
+    )
+
+
 BUILDERS: Mapping[str, Callable[[], Any]] = {
     "stable-diffusion": stable_diffusion,
     "stable-diffusion-xl": stable_diffusion_xl,
@@ -422,4 +576,8 @@ BUILDERS: Mapping[str, Callable[[], Any]] = {
     "pixart-alpha": pixart_alpha,
     "pixart-sigma": pixart_sigma,
     "sana": sana,
+    "wan": wan,
+    "ltx": ltx,
+    "cogvideox": cogvideox,
+    "hunyuan-video": hunyuan_video,
 }

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from visgate_contract.capabilities import Family
+from visgate_contract.tasks import Task
 
 FEW_STEPS = 4  # what the models that were distilled to few steps are published with
 
@@ -49,6 +50,26 @@ _IMAGE: Mapping[Family, ImageTraits] = {
     Family.PIXART: ImageTraits(multiple=8, fixed={"clean_caption": False}),
     Family.SANA: ImageTraits(multiple=32, fixed={"clean_caption": False}),
 }
+
+# Classes that begin from a picture and are made of the parts of the class on the left. Others do so themselves.
+_FROM_IMAGE: Mapping[str, str] = {
+    "StableDiffusionPipeline": "StableDiffusionImg2ImgPipeline",
+    "StableDiffusionXLPipeline": "StableDiffusionXLImg2ImgPipeline",
+    "StableDiffusion3Pipeline": "StableDiffusion3Img2ImgPipeline",
+    "FluxPipeline": "FluxImg2ImgPipeline",
+    "QwenImagePipeline": "QwenImageImg2ImgPipeline",
+    "ZImagePipeline": "ZImageImg2ImgPipeline",
+}
+
+
+def pipeline_for(task: Task, pipeline: str) -> str:
+    """Return the class that does a task with the parts of a loaded pipeline.
+
+    Args:
+        task: What is asked for.
+        pipeline: Class of the loaded pipeline.
+    """
+    return _FROM_IMAGE.get(pipeline, pipeline) if task is Task.IMAGE2IMG else pipeline
 
 
 def image_traits(family: Family | None, *, is_step_distilled: bool = False) -> ImageTraits:

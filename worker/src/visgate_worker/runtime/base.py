@@ -16,9 +16,8 @@ OnStep = Callable[[int], None]
 class Runtime(Protocol):
     """Holds one pipeline and runs it."""
 
-    @property
-    def pipeline(self) -> type:
-        """Class of the loaded pipeline."""
+    def class_of(self, pipeline: str) -> type:
+        """Return a pipeline class: the loaded one by its name, or another that can be made of the same parts."""
         ...
 
     def load(self, folder: Path) -> None:

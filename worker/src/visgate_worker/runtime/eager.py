@@ -46,14 +46,17 @@ class EagerRuntime:
     def __init__(self) -> None:
         self.device, self._dtype = best_device()
         self._loaded: Any = None
+        self._made_of_it: dict[str, Any] = {}
         self._offloads = False
+        self._offloaded: Any = None
         diffusers.utils.logging.disable_progress_bar()
         transformers.utils.logging.disable_progress_bar()
 
-    @property
-    def pipeline(self) -> type:
-        """Class of the loaded pipeline."""
-        return type(self._loaded)
+    def class_of(self, pipeline: str) -> type:
+        """Return the loaded class, or another of diffusers by its name."""
+        loaded = type(self._loaded)
+        found: type = loaded if pipeline == loaded.__name__ else getattr(diffusers, pipeline, loaded)
+        return found
 
     def load(self, folder: Path) -> None:
         """Load from a diffusers folder; on CUDA straight to the device.
@@ -95,8 +98,24 @@ class EagerRuntime:
         log.warning("the GPU's memory does not suffice: parts of the model move to it one at a time from now on")
         torch.cuda.empty_cache()
         self._loaded.reset_device_map()
-        self._loaded.enable_model_cpu_offload()
+        self._made_of_it.clear()
         self._offloads = True
+
+    def _pipeline(self, name: str | None) -> Any:
+        """Return the pipeline of a class: the loaded one, or one of the same parts, which costs no memory."""
+        if name is None or name == type(self._loaded).__name__:
+            found = self._loaded
+        else:
+            if name not in self._made_of_it:
+                made = self.class_of(name).from_pipe(self._loaded, dtype=self._dtype)  # type: ignore[attr-defined]
+                made.set_progress_bar_config(disable=True)
+                self._made_of_it[name] = made
+            found = self._made_of_it[name]
+        if self._offloads and self._offloaded is not found:
+            # The order in which parts move belongs to the pipeline; its hooks replace those of the one before.
+            found.enable_model_cpu_offload()
+            self._offloaded = found
+        return found
 
     def _call(self, generation: Generation, on_step: OnStep) -> "Image":
         steps_done = 0
@@ -107,21 +126,23 @@ class EagerRuntime:
             on_step(steps_done)
             return tensors
 
+        pipeline = self._pipeline(generation.pipeline)
+        name = type(pipeline).__name__
         arguments = dict(generation.arguments)
-        takes = parameters_of(self.pipeline)
+        takes = parameters_of(type(pipeline))
         if "callback_on_step_end" in takes:
             arguments["callback_on_step_end"] = after_step
         elif "callback" in takes:  # older pipelines
             arguments["callback"] = lambda step, timestep, _latents: after_step(None, step, timestep, {})
         arguments["generator"] = torch.Generator("cpu").manual_seed(generation.seed)
         try:
-            output = self._loaded(**arguments)
+            output = pipeline(**arguments)
         except (VisgateError, torch.OutOfMemoryError):
             raise
         except Exception as error:
             refused = steps_done == 0 and isinstance(error, ValueError)
             code = ErrorCode.INVALID_REQUEST if refused else ErrorCode.GENERATION_FAILED
-            detail = f"{self.pipeline.__name__} {'refused the request' if refused else 'failed'}: {summary(error)}"
+            detail = f"{name} {'refused the request' if refused else 'failed'}: {summary(error)}"
             raise JobFailedError(detail, code=code) from error
         if any(getattr(output, "nsfw_content_detected", None) or ()):
             detail = "The model's safety checker withheld the picture."
