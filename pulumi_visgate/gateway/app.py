@@ -10,9 +10,10 @@ from fastapi.openapi.utils import get_openapi
 
 from pulumi_visgate.gateway import problems
 from pulumi_visgate.gateway.middleware.body_limit import BodyLimit
+from pulumi_visgate.gateway.middleware.fal_root import FalRoot
 from pulumi_visgate.gateway.middleware.guard import Guard
 from pulumi_visgate.gateway.middleware.rate_limit import RateLimit
-from pulumi_visgate.gateway.routes import callbacks, deployments, docs, jobs, platform, streams
+from pulumi_visgate.gateway.routes import callbacks, deployments, docs, fal, jobs, platform, streams
 from pulumi_visgate.gateway.settings import Settings
 from pulumi_visgate.gateway.state import Clients, opened
 
@@ -52,7 +53,7 @@ def create_app(settings: Settings, *, clients: Clients | None = None) -> FastAPI
         servers=[{"url": settings.public_url}],
         generate_unique_id_function=lambda route: route.name,
     )
-    for router in (jobs.router, streams.router, deployments.router, platform.router, callbacks.router):
+    for router in (jobs.router, streams.router, deployments.router, platform.router, callbacks.router, fal.router):
         app.include_router(router)
     docs.install(app)
     problems.install(app)
@@ -61,6 +62,7 @@ def create_app(settings: Settings, *, clients: Clients | None = None) -> FastAPI
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(RateLimit, per_user=settings.rate_per_user, per_ip=settings.rate_per_ip)
     app.add_middleware(Guard, platform_secrets=settings.secrets())
+    app.add_middleware(FalRoot)
     return app
 
 

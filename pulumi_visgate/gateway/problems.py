@@ -106,14 +106,17 @@ class InvalidField(VisgateError):
 
 
 class MissingKey(VisgateError):
-    """The request has no usable Runpod API key."""
+    """The request has no usable Runpod API key.
+
+    Args:
+        scheme: How this route wants it.
+    """
 
     code = ErrorCode.UNAUTHORIZED
 
-    def __init__(self) -> None:
-        super().__init__(
-            "This request needs a Runpod API key.", hint="Send it as `Authorization: Bearer <RUNPOD_API_KEY>`."
-        )
+    def __init__(self, scheme: str = "Bearer") -> None:
+        hint = f"Send it as `Authorization: {scheme} <RUNPOD_API_KEY>`."
+        super().__init__("This request needs a Runpod API key.", hint=hint)
 
 
 class Refused(VisgateError):

@@ -1,10 +1,13 @@
 """A gateway as its own process, against the emulated Runpod and a worker that speaks through Runpod's SDK."""
 
+import asyncio
+import contextlib
 import io
 import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -17,6 +20,7 @@ from typing import Any
 import httpx
 import httpx_sse
 import pytest
+import trustme
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from visgate_contract.events import Event
@@ -33,7 +37,7 @@ WORKER = """
 import os, time
 from datetime import UTC, datetime
 import runpod
-from visgate_contract.events import Event, EventData, Progress, Status
+from visgate_contract.events import Artifact, Event, EventData, Progress, Status, Timings
 from visgate_contract.jobs import JobInput, JobProgress, JobResult
 from visgate_contract.signing import JobRef
 
@@ -57,7 +61,10 @@ def handler(job):
         time.sleep(0.05)
     tell(Status.PROGRESS, progress=Progress(step=1, steps=1))
     tell(Status.READY)
-    return JobResult(task_id=given.task_id, events=tuple(events)).to_runpod()
+    made = tuple(Artifact(url=upload.cdn_url, content_type="image/png", width=512, height=512, size_bytes=7,
+        sha256="0" * 64, seed=(given.params.seed or 0) + n) for n, upload in enumerate(given.uploads))
+    return JobResult(task_id=given.task_id, artifacts=made, timings=Timings(generate_s=0.5),
+        events=tuple(events)).to_runpod()
 
 runpod.serverless.start({"handler": handler})
 """
@@ -70,6 +77,7 @@ class GatewayProcess:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
+        self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.log = io.StringIO()
         settings = {"PORT": str(port), "PUBLIC_URL": self.url, "LOG_LEVEL": "debug", **env}
@@ -153,6 +161,66 @@ def start_gateway(runpod_emulator: Any, tmp_path: Path) -> Iterator[StartGateway
     yield start
     for gateway in started:
         gateway.close()
+
+
+class Tls:
+    """A TLS endpoint on loopback that passes everything on to a port, for clients that know https only."""
+
+    def __init__(self, folder: Path) -> None:
+        authority = trustme.CA()
+        self.ca_file = folder / "ca.pem"
+        authority.cert_pem.write_to_path(str(self.ca_file))
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(self._context)
+        self.target = 0
+        self.port = 0
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def __enter__(self) -> "Tls":
+        self._thread.start()
+        self._server = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(20)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(20)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(20)
+        self._loop.close()
+
+    async def _listen(self) -> asyncio.Server:
+        return await asyncio.start_server(self._pass_on, "127.0.0.1", 0, ssl=self._context)
+
+    async def _end(self) -> None:
+        self._server.close()
+        running = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", self.target)
+
+        async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(OSError):
+                while part := await source.read(65536):
+                    sink.write(part)
+                    await sink.drain()
+                if sink.can_write_eof():
+                    sink.write_eof()
+
+        try:
+            await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
+        finally:
+            for each in (writer, inner_writer):
+                each.close()
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> Iterator[Tls]:
+    with Tls(tmp_path) as endpoint:
+        yield endpoint
 
 
 @pytest.fixture

@@ -6,9 +6,11 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security.http import HTTPBase
 
 from pulumi_visgate.gateway import masking
 from pulumi_visgate.gateway.caller import Caller
+from pulumi_visgate.gateway.middleware import carried
 from pulumi_visgate.gateway.problems import InvalidField, MissingKey
 from pulumi_visgate.gateway.state import State
 from visgate_contract.names import user_hash
@@ -21,6 +23,12 @@ bearer = HTTPBearer(
     auto_error=False,
     scheme_name="RunpodApiKey",
     description="Your own Runpod API key. It is used for this request and stored nowhere.",
+)
+fal_key = HTTPBase(
+    scheme="Key",
+    auto_error=False,
+    scheme_name="FalKey",
+    description="Your own Runpod API key, sent as fal's clients send theirs.",
 )
 hf_header = APIKeyHeader(
     name="X-HF-Token",
@@ -55,13 +63,32 @@ async def authenticate(
     """
     body = await _body(request)
     key = credentials.credentials if credentials is not None else body.get("user_runpod_key")
-    token = hf_token or body.get("hf_token")
+    field = "X-HF-Token" if hf_token else "hf_token"
+    return _caller(request, key, hf_token or body.get("hf_token"), token_field=field, scheme="Bearer")
+
+
+async def authenticate_fal(
+    request: Request,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(fal_key)],
+    hf_token: Annotated[str | None, Depends(hf_header)],
+) -> Caller:
+    """Return the caller of a request of fal's clients, which send their key as `Key`.
+
+    Raises:
+        MissingKey: There is no key, or nothing that could be one.
+        InvalidField: The Hugging Face token is malformed.
+    """
+    is_key = credentials is not None and credentials.scheme.lower() in carried.KEY_SCHEMES
+    key = credentials.credentials if credentials is not None and is_key else None
+    return _caller(request, key, hf_token, token_field="X-HF-Token", scheme="Key")  # noqa: S106, the name of a header
+
+
+def _caller(request: Request, key: object, token: object, *, token_field: str, scheme: str) -> Caller:
     masking.current().learn(value for value in (key, token) if isinstance(value, str))
     if not isinstance(key, str) or not _KEY.fullmatch(key):
-        raise MissingKey
+        raise MissingKey(scheme)
     if token is not None and not (isinstance(token, str) and _TOKEN.fullmatch(token)):
-        field_name = "X-HF-Token" if hf_token else "hf_token"
-        raise InvalidField(field=field_name, detail="is not a Hugging Face token.", hint="Tokens look like hf_….")
+        raise InvalidField(field=token_field, detail="is not a Hugging Face token.", hint="Tokens look like hf_….")
     state = State.of(request)
     identity = user_hash(key)
     secret = derive_webhook_secret(state.settings.signing_key.get_secret_value(), identity)
@@ -70,3 +97,4 @@ async def authenticate(
 
 
 CurrentCaller = Annotated[Caller, Depends(authenticate)]
+FalCaller = Annotated[Caller, Depends(authenticate_fal)]

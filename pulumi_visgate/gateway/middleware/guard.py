@@ -9,7 +9,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pulumi_visgate.gateway import masking, problems
-from pulumi_visgate.gateway.middleware import carried
+from pulumi_visgate.gateway.middleware import carried, fal_root
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +52,9 @@ class Guard:
                 started = True
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
+                if scope["path"].startswith(fal_root.PREFIX + "/"):
+                    # Without it fal's clients take some errors for those of a proxy.
+                    headers.setdefault("X-Fal-Request-Id", request_id)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)

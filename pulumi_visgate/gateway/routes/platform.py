@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request
 
 from pulumi_visgate.gateway.middleware.auth import CurrentCaller
 from pulumi_visgate.gateway.routes.responses import bare_problems
-from pulumi_visgate.gateway.routes.schemas import Model, Models, Probe, WebhookKey
+from pulumi_visgate.gateway.routes.schemas import KeySet, Model, Models, Probe, WebhookKey
 from pulumi_visgate.gateway.state import State
 
 router = APIRouter()
@@ -28,6 +28,12 @@ async def models(request: Request) -> Models:
 async def webhook_key(caller: CurrentCaller) -> WebhookKey:
     """Return the secret that signs the webhooks of this Runpod API key. Give it to a Standard Webhooks library."""
     return WebhookKey(secret=caller.webhook_secret)
+
+
+@router.get("/.well-known/jwks.json", summary="Public keys", tags=["platform"], responses=bare_problems(429))
+async def jwks(request: Request) -> KeySet:
+    """Return the keys that verify webhooks in fal's form (JSON Web Key Set). No key is needed."""
+    return KeySet(keys=State.of(request).callbacks.jwks())
 
 
 @router.get("/healthz", summary="Is the process alive", tags=["probes"])

@@ -5,6 +5,7 @@ from typing import Any
 from pulumi_visgate.gateway.problems import MEDIA_TYPE, Problem
 
 _DESCRIPTIONS = {
+    400: "It cannot be had, or not yet.",
     401: "No Runpod API key, or one that Runpod does not accept.",
     402: "The Runpod account has no funds.",
     403: "The Runpod API key may not do this.",
@@ -13,6 +14,7 @@ _DESCRIPTIONS = {
     413: "The body is too large.",
     422: "A field is wrong; `errors` names it.",
     429: "Too many requests; see `Retry-After`.",
+    500: "The job has failed.",
     502: "Runpod failed, or refused.",
     503: "Runpod has no capacity now.",
     504: "Runpod was too slow.",

@@ -214,6 +214,12 @@ class WebhookKey(BaseModel):
     secret: str = Field(examples=["whsec_…"])
 
 
+class KeySet(BaseModel):
+    """Public keys (RFC 7517)."""
+
+    keys: list[dict[str, str]]
+
+
 class Completion(JobStatus):
     """A finished job as Runpod reports it to its webhook."""
 

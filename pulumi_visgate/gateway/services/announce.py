@@ -123,20 +123,23 @@ class Announcement:
     Args:
         courier: Sends.
         url: The receiver.
+        speaks: False for a receiver that expects something else: it is checked, and nothing is sent.
 
     Raises:
         InvalidField: The URL is against the policy.
     """
 
-    def __init__(self, courier: Courier, url: str) -> None:
+    def __init__(self, courier: Courier, url: str, *, speaks: bool = True) -> None:
         self._courier = courier
+        self._speaks = speaks
         self._target = egress.check(url, courier.policy)
         self._address = asyncio.create_task(self._resolve())
         self._delivery: asyncio.Task[bool] | None = None
 
     def begin(self, event: Event, secret: str) -> None:
         """Start the delivery of an event, signed with a secret."""
-        self._delivery = asyncio.create_task(self._deliver(event, secret))
+        if self._speaks:
+            self._delivery = asyncio.create_task(self._deliver(event, secret))
 
     async def permitted(self) -> None:
         """Wait until the receiver's addresses are known and allowed; a slow name server is not waited for.

@@ -4,15 +4,20 @@ The call is a hint: it says nothing that its ticket does not allow, and an event
 not sent again. A receiver that does not acknowledge makes the call fail, and Runpod repeats it.
 """
 
+import json
 import logging
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from pulumi_visgate.gateway import masking
 from pulumi_visgate.gateway.problems import Refused
+from pulumi_visgate.gateway.services import fal, job_view
 from pulumi_visgate.gateway.services.announce import Courier
+from pulumi_visgate.gateway.services.fal import FalSigner
 from pulumi_visgate.gateway.services.job_view import Timeline
-from pulumi_visgate.gateway.services.tickets import PATH, Ticket, TicketOffice
+from pulumi_visgate.gateway.services.tickets import PATH, Style, Ticket, TicketOffice
 from pulumi_visgate.gateway.settings import Settings
 from pulumi_visgate.runpod.models.job import JobStatus
 from visgate_contract.errors import ErrorCode
@@ -49,16 +54,25 @@ class Callbacks:
         ttl_s = settings.job_ttl_s + settings.job_timeout_s + TICKET_MARGIN_S
         self._office = TicketOffice(settings.signing_key.get_secret_value(), ttl_s=ttl_s)
         self._courier = courier
+        self._fal = FalSigner(settings.signing_key.get_secret_value())
 
-    def url(self, *, user_hash: str, endpoint_id: str, job: JobInput) -> str | None:
+    def jwks(self) -> list[dict[str, str]]:
+        """Return the public keys that verify webhooks in fal's form (RFC 7517)."""
+        return [self._fal.jwk()]
+
+    def url(
+        self, *, user_hash: str, endpoint_id: str, job: JobInput, webhook_url: str | None, style: Style
+    ) -> str | None:
         """Return where Runpod reports the end of a job, or None if nobody wants to know or Runpod cannot reach it.
 
         Args:
             user_hash: Whose job.
             endpoint_id: Where it goes.
             job: What is submitted.
+            webhook_url: Who wants to know.
+            style: What that one expects.
         """
-        if self._base is None or job.webhook_url is None:
+        if self._base is None or webhook_url is None:
             return None
         ticket = Ticket(
             task_id=job.task_id,
@@ -66,12 +80,13 @@ class Callbacks:
             endpoint_id=endpoint_id,
             model_id=job.model_id,
             task=job.params.task,
-            webhook_url=job.webhook_url,
+            webhook_url=webhook_url,
+            style=style,
         )
         return f"{self._base}{self._office.seal(ticket)}"
 
     async def take(self, token: str, job: JobStatus, sent_input: Any) -> Outcome:
-        """Deliver a job's last event, unless its worker has done so.
+        """Tell the receiver of a job's end, unless the job's worker has done so.
 
         Args:
             token: The ticket.
@@ -83,37 +98,65 @@ class Callbacks:
             Refused: The call is about another job (404), or the receiver did not acknowledge (502).
         """
         ticket = self._office.open(token)
-        named = sent_input.get("task_id") if isinstance(sent_input, dict) else None
-        if named is not None and named != ticket.task_id:
+        given = sent_input if isinstance(sent_input, dict) else {}
+        if given.get("task_id", ticket.task_id) != ticket.task_id:
             raise Refused(404, "This callback belongs to another job.", code=ErrorCode.NOT_FOUND)
         secret = derive_webhook_secret(self._signing_key.get_secret_value(), ticket.user_hash)
-        event = self._untold(ticket, job, secret)
+        masking.current().learn([secret])
+        event = Timeline(*_named(ticket, job, secret), about=(ticket.model_id, ticket.task)).end(job)
         if event is None:
             return Outcome.NOTHING_TO_DO
-        return await self._deliver(ticket, event, secret)
+        if ticket.style is Style.FAL:
+            return await self._deliver_to_fal(ticket, job, event, secret, given)
+        if event.id in job_view.told(job):
+            return Outcome.NOTHING_TO_DO
 
-    @staticmethod
-    def _untold(ticket: Ticket, job: JobStatus, secret: str) -> Event | None:
-        ref = JobRef(ticket.endpoint_id, job.id, ticket.task_id)
-        timeline = Timeline(ref, ref.job_id(secret), about=(ticket.model_id, ticket.task))
-        return timeline.untold_end(job)
-
-    async def _deliver(self, ticket: Ticket, event: Event, secret: str) -> Outcome:
-        body = event.body()
+        body = _masked(event.model_dump_json(exclude_none=True))
 
         def headers() -> dict[str, str]:
             return webhook_headers(secret, event.id, body, timestamp=datetime.now(UTC))
 
-        status = await self._courier.deliver(ticket.webhook_url, body, headers, deadline_s=DELIVERY_S)
-        if status.is_gone:
+        return await self._deliver(ticket, event, body, headers)
+
+    async def _deliver_to_fal(
+        self, ticket: Ticket, job: JobStatus, event: Event, secret: str, given: Mapping[str, Any]
+    ) -> Outcome:
+        """Deliver a result as fal does. Workers do not know that form, so it always comes from here."""
+        ref, job_id = _named(ticket, job, secret)
+        params = given.get("params")
+        prompt = str(params.get("prompt", "")) if isinstance(params, dict) else ""
+        view = job_view.view(ref, job_id, job)
+        body = _masked(json.dumps(fal.webhook_of(view, prompt=prompt)))
+
+        def headers() -> dict[str, str]:
+            now = datetime.now(UTC)
+            signed = self._fal.headers(body, request_id=job_id, user_id=ticket.user_hash, timestamp=now)
+            return webhook_headers(secret, event.id, body, timestamp=now) | signed
+
+        return await self._deliver(ticket, event, body, headers)
+
+    async def _deliver(
+        self, ticket: Ticket, event: Event, body: bytes, headers: Callable[[], Mapping[str, str]]
+    ) -> Outcome:
+        receipt = await self._courier.deliver(ticket.webhook_url, body, headers, deadline_s=DELIVERY_S)
+        if receipt.is_gone:
             log.info("receiver of %s is gone", event.id)
             return Outcome.RECEIVER_GONE
-        if not status.is_acknowledged:
-            log.warning("event %s was not acknowledged: %s", event.id, status)
+        if not receipt.is_acknowledged:
+            log.warning("event %s was not acknowledged: %s", event.id, receipt)
             raise Refused(
                 502,
-                f"The receiver of this job's events did not acknowledge: {status}.",
+                f"The receiver of this job's events did not acknowledge: {receipt}.",
                 code=ErrorCode.WEBHOOK_DELIVERY_FAILED,
                 hint="Call again: the event keeps its id.",
             )
         return Outcome.DELIVERED
+
+
+def _named(ticket: Ticket, job: JobStatus, secret: str) -> tuple[JobRef, str]:
+    ref = JobRef(ticket.endpoint_id, job.id, ticket.task_id)
+    return ref, ref.job_id(secret)
+
+
+def _masked(text: str) -> bytes:
+    return masking.current().text(text).encode()

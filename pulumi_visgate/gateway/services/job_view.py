@@ -83,6 +83,11 @@ def view(ref: JobRef, job_id: str, job: JobStatus) -> JobView:
     )
 
 
+def told(job: JobStatus) -> frozenset[str]:
+    """Return the ids of the events that a job's worker has told itself."""
+    return frozenset(event.id for event in JobProgress.from_runpod(_body(job)).events)
+
+
 REPORTS_LAG = 100
 """A worker that died can have delivered more events than it has reported to Runpod, but not so many."""
 
@@ -131,11 +136,9 @@ class Timeline:
             return ordered
         return (*ordered, self._end(job, result, ordered))
 
-    def untold_end(self, job: JobStatus) -> Event | None:
-        """Return the last event of a job that has ended and whose worker has not told it, or None."""
-        last = self.events(job)[-1:]
-        told = {event.id for event in JobProgress.from_runpod(_body(job)).events}
-        return next((event for event in last if event.data.status.is_terminal and event.id not in told), None)
+    def end(self, job: JobStatus) -> Event | None:
+        """Return the last event of a job that has ended, or None."""
+        return next((event for event in self.events(job)[-1:] if event.data.status.is_terminal), None)
 
     def _end(self, job: JobStatus, result: JobResult, before: tuple[Event, ...]) -> Event:
         error = EventError.model_validate(result.error.model_dump()) if result.error else None

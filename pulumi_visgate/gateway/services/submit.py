@@ -10,6 +10,7 @@ from enum import StrEnum
 
 import tenacity
 
+from pulumi_visgate.gateway import egress
 from pulumi_visgate.gateway.caller import Caller
 from pulumi_visgate.gateway.problems import Refused
 from pulumi_visgate.gateway.services import placement, warm_match
@@ -19,6 +20,7 @@ from pulumi_visgate.gateway.services.directory import Candidate, Directory
 from pulumi_visgate.gateway.services.placement import Asked
 from pulumi_visgate.gateway.services.provision import Found, Provisioner
 from pulumi_visgate.gateway.services.replays import Replays
+from pulumi_visgate.gateway.services.tickets import Style
 from pulumi_visgate.gateway.services.uploads import Uploads
 from pulumi_visgate.gateway.settings import Settings
 from pulumi_visgate.runpod.errors import NotFound, RunpodError
@@ -63,15 +65,17 @@ class Order:
         asked: Model and place.
         params: Input of the task.
         webhook_url: Receiver of the job's events.
+        style: What that one expects.
     """
 
     asked: Asked
     params: TaskInput
     webhook_url: str | None = field(default=None, repr=False)
+    style: Style = Style.STANDARD
 
     def text(self) -> str:
         """Return everything that makes it this order and no other."""
-        return json.dumps([repr(self.asked), self.params.model_dump(mode="json"), self.webhook_url])
+        return json.dumps([repr(self.asked), self.params.model_dump(mode="json"), self.webhook_url, self.style])
 
 
 @asynccontextmanager
@@ -167,30 +171,44 @@ class Submitter:
         Raises:
             VisgateError: The request is refused, or Runpod did.
         """
-        asked, params, webhook_url = order.asked, order.params, order.webhook_url
-        async with deadline(self._settings.deadline_s), self._announced(webhook_url) as announcement:
+        asked, params, is_standard = order.asked, order.params, order.style is Style.STANDARD
+        self._check_receiver(order)
+        async with (
+            deadline(self._settings.deadline_s),
+            self._announced(order.webhook_url, speaks=is_standard) as announcement,
+        ):
             task_id = task_id or new_task_id(datetime.now(UTC))
             uploads = self._uploads.grant(user_hash=caller.user_hash, task_id=task_id, params=params)
             job = JobInput(
-                task_id=task_id, model_id=asked.model_id, params=params, uploads=uploads, webhook_url=webhook_url
+                task_id=task_id,
+                model_id=asked.model_id,
+                params=params,
+                uploads=uploads,
+                webhook_url=order.webhook_url if is_standard else None,
             )
             found = await self._placed(caller, asked, task_id, announcement)
             try:
-                return await self._queue(caller, found, job, announcement)
+                return await self._queue(caller, found, order, job, announcement)
             except NotFound:
                 if found.created:
                     raise
             # A listing that was trusted held an endpoint that is gone. Ask Runpod, once.
             self._directory.forget(caller.user_hash, found.candidate.id)
             found = await self._placed(caller, asked, task_id, None)
-            return await self._queue(caller, found, job, announcement)
+            return await self._queue(caller, found, order, job, announcement)
+
+    def _check_receiver(self, order: Order) -> None:
+        """Refuse a receiver that only the gateway can serve, when Runpod cannot tell the gateway of a job's end."""
+        if order.webhook_url is None or order.style is Style.STANDARD or self._settings.can_be_called_back:
+            return
+        raise egress.refused(detail="cannot be served: Runpod does not reach this gateway. Ask for the status instead.")
 
     @asynccontextmanager
-    async def _announced(self, webhook_url: str | None) -> AsyncIterator[Announcement | None]:
+    async def _announced(self, webhook_url: str | None, *, speaks: bool = True) -> AsyncIterator[Announcement | None]:
         if webhook_url is None:
             yield None
             return
-        announcement = Announcement(self._courier, webhook_url)
+        announcement = Announcement(self._courier, webhook_url, speaks=speaks)
         try:
             yield announcement
         finally:
@@ -207,14 +225,16 @@ class Submitter:
             announcement.begin(event, caller.webhook_secret)
         return await self._provisioner.secure(caller, wish, matched, model)
 
-    async def _queue(self, caller: Caller, found: Found, job: JobInput, announcement: Announcement | None) -> Accepted:
+    async def _queue(
+        self, caller: Caller, found: Found, order: Order, job: JobInput, announcement: Announcement | None
+    ) -> Accepted:
         endpoint = found.candidate
         health = None if found.created else asyncio.create_task(self._is_warm(caller, endpoint))
         try:
             if announcement is not None:
                 announced = await announcement.acknowledged(self._settings.announce_wait_s)
                 job = job.model_copy(update={"announced": announced})
-            runpod_job_id = await self._run(caller, found, job)
+            runpod_job_id = await self._run(caller, found, order, job)
             warm = health is not None and await _or_no(health)
         finally:
             if health is not None:
@@ -223,9 +243,15 @@ class Submitter:
         job_id = JobRef(endpoint.id, runpod_job_id, job.task_id).job_id(caller.webhook_secret)
         return Accepted(Warmth.WARM_READY if warm else Warmth.ACCEPTED_COLD, job.task_id, endpoint, job_id)
 
-    async def _run(self, caller: Caller, found: Found, job: JobInput) -> str:
+    async def _run(self, caller: Caller, found: Found, order: Order, job: JobInput) -> str:
         policy = JobPolicy(execution_timeout=self._settings.job_timeout_s * 1000, ttl=self._settings.job_ttl_s * 1000)
-        webhook = self._callbacks.url(user_hash=caller.user_hash, endpoint_id=found.candidate.id, job=job)
+        webhook = self._callbacks.url(
+            user_hash=caller.user_hash,
+            endpoint_id=found.candidate.id,
+            job=job,
+            webhook_url=order.webhook_url,
+            style=order.style,
+        )
         request = JobRequest(input=job.model_dump(mode="json"), webhook=webhook, policy=policy)
         # A new endpoint reaches the job plane a moment after the control plane has answered.
         attempts = tenacity.AsyncRetrying(

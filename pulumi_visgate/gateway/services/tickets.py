@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, field
+from enum import StrEnum
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
@@ -27,6 +28,13 @@ _PURPOSE = b"visgate callback 1"
 _NONCE_BYTES = 12
 
 
+class Style(StrEnum):
+    """Whose webhooks a receiver expects."""
+
+    STANDARD = "standard"
+    FAL = "fal"
+
+
 @dataclass(frozen=True, slots=True)
 class Ticket:
     """One job and who hears of its end.
@@ -38,6 +46,7 @@ class Ticket:
         model_id: Model.
         task: Task.
         webhook_url: The receiver.
+        style: What it expects.
     """
 
     task_id: str
@@ -46,6 +55,7 @@ class Ticket:
     model_id: str
     task: Task
     webhook_url: str = field(repr=False)
+    style: Style = Style.STANDARD
 
 
 class TicketOffice:
@@ -84,10 +94,10 @@ class TicketOffice:
             content = self._seal.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _PURPOSE)
         except (ValueError, InvalidTag):
             raise _unknown() from None
-        expires, task_id, user_hash, endpoint_id, model_id, task, webhook_url = json.loads(content)
+        expires, task_id, user_hash, endpoint_id, model_id, task, webhook_url, style = json.loads(content)
         if self._clock() >= expires:
             raise _unknown()
-        return Ticket(task_id, user_hash, endpoint_id, model_id, Task(task), webhook_url)
+        return Ticket(task_id, user_hash, endpoint_id, model_id, Task(task), webhook_url, Style(style))
 
 
 def _unknown() -> ContractError:

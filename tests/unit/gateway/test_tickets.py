@@ -1,11 +1,12 @@
 import base64
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pulumi_visgate.gateway.services.tickets import MAX_TOKEN_CHARACTERS, Ticket, TicketOffice
+from pulumi_visgate.gateway.services.tickets import MAX_TOKEN_CHARACTERS, Style, Ticket, TicketOffice
 from visgate_contract.errors import ContractError, ErrorCode
 from visgate_contract.tasks import Task
 
@@ -13,8 +14,8 @@ SIGNING_KEY = "signing-key-of-the-tests-0123456789"
 URL = "https://example.com/hook?password=hunter2"
 
 
-def ticket(**changes: str) -> Ticket:
-    given = {
+def ticket(**changes: Any) -> Ticket:
+    given: dict[str, Any] = {
         "task_id": "task_" + "0" * 26,
         "user_hash": "a" * 64,
         "endpoint_id": "ep1",
@@ -30,8 +31,9 @@ def office(signing_key: str = SIGNING_KEY, **changes: object) -> TicketOffice:
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=300))
 def test_a_ticket_comes_back_from_any_gateway_with_the_key(url: str) -> None:
-    sealed = office().seal(ticket(webhook_url=url))
-    assert office().open(sealed) == ticket(webhook_url=url)
+    for style in Style:
+        sealed = office().seal(ticket(webhook_url=url, style=style))
+        assert office().open(sealed) == ticket(webhook_url=url, style=style)
 
 
 def test_a_token_fits_into_a_url_and_tells_nothing() -> None:
