@@ -8,6 +8,8 @@
 | `GET /services`                        | bearer of the token| every service                                   |
 | `PUT, GET, DELETE /buckets/{name}`     | bearer of the token| publishes a bucket at the CDN route; withdraws  |
 | `GET /buckets`                         | bearer of the token| every published bucket                          |
+| `PUT, GET, DELETE /schedules/{name}`   | bearer of the token| moves a pool's minimum by its windows; forgets  |
+| `GET /schedules`                       | bearer of the token| every schedule                                  |
 """
 
 import asyncio
@@ -28,6 +30,7 @@ from starlette.routing import Route
 
 from pulumi_visgate.local.home import Home
 from pulumi_visgate.local.host.cdn import Cdn, PublishedBuckets
+from pulumi_visgate.local.host.schedules import Schedules, ScheduleSpec
 from pulumi_visgate.local.host.services import NAME, ServiceFailedError, ServiceRecord, Services, ServiceSpec
 from pulumi_visgate.local.state import CloudState
 
@@ -49,7 +52,8 @@ def create_app(home: Home, state: CloudState, environment: Mapping[str, str]) ->
     http = httpx.AsyncClient(trust_env=False, timeout=httpx.Timeout(30.0, connect=5.0))
     published = PublishedBuckets(home.published)
     services = Services(home, environment, digest_key=token.encode(), http=http)
-    admin = _Admin(services, published)
+    schedules = Schedules(digest_key=token.encode())
+    admin = _Admin(services, published, schedules)
     cdn = Cdn(_signer(state), http, published)
 
     def guarded(handler: _Handler) -> _Handler:
@@ -63,12 +67,14 @@ def create_app(home: Home, state: CloudState, environment: Mapping[str, str]) ->
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        watcher = asyncio.create_task(services.watch())
+        watchers = [asyncio.create_task(services.watch()), asyncio.create_task(schedules.watch())]
         try:
             yield
         finally:
-            watcher.cancel()
-            await asyncio.gather(watcher, return_exceptions=True)
+            for watcher in watchers:
+                watcher.cancel()
+            await asyncio.gather(*watchers, return_exceptions=True)
+            schedules.close()
             await services.stop_all()
             await http.aclose()
 
@@ -85,14 +91,19 @@ def create_app(home: Home, state: CloudState, environment: Mapping[str, str]) ->
             Route("/buckets/{name}", guarded(admin.put_bucket), methods=["PUT"]),
             Route("/buckets/{name}", guarded(admin.get_bucket), methods=["GET"]),
             Route("/buckets/{name}", guarded(admin.delete_bucket), methods=["DELETE"]),
+            Route("/schedules", guarded(admin.list_schedules)),
+            Route("/schedules/{name}", guarded(admin.put_schedule), methods=["PUT"]),
+            Route("/schedules/{name}", guarded(admin.get_schedule), methods=["GET"]),
+            Route("/schedules/{name}", guarded(admin.delete_schedule), methods=["DELETE"]),
         ],
     )
 
 
 class _Admin:
-    def __init__(self, services: Services, published: PublishedBuckets) -> None:
+    def __init__(self, services: Services, published: PublishedBuckets, schedules: Schedules) -> None:
         self._services = services
         self._published = published
+        self._schedules = schedules
 
     async def list_services(self, _: Request) -> Response:
         return JSONResponse({"services": [_shown(record) for record in self._services.all()]})
@@ -100,14 +111,11 @@ class _Admin:
     async def put_service(self, request: Request) -> Response:
         name = request.path_params["name"]
         if not NAME.fullmatch(name):
-            return _problem(422, "invalid_request", f"name {name!r} must be lower-case letters, digits and hyphens.")
+            return _wrong_name(name)
         try:
             spec = ServiceSpec.model_validate_json(await request.body())
         except ValidationError as error:
-            # Without the input: it holds secrets.
-            wrong = error.errors(include_input=False, include_url=False, include_context=False)
-            fields = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg']}" for item in wrong)
-            return _problem(422, "invalid_request", f"The service's specification is wrong: {fields}.")
+            return _wrong_body("service", error)
         try:
             record = await self._services.ensure(name, spec)
         except ServiceFailedError as error:
@@ -144,6 +152,28 @@ class _Admin:
         self._published.discard(request.path_params["name"])
         return Response(status_code=204)
 
+    async def list_schedules(self, _: Request) -> Response:
+        return JSONResponse({"schedules": self._schedules.all()})
+
+    async def put_schedule(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if not NAME.fullmatch(name):
+            return _wrong_name(name)
+        try:
+            spec = ScheduleSpec.model_validate_json(await request.body())
+        except ValidationError as error:
+            return _wrong_body("schedule", error)
+        return JSONResponse(self._schedules.put(name, spec))
+
+    async def get_schedule(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        shown = self._schedules.get(name)
+        return JSONResponse(shown) if shown else _problem(404, "not_found", f"There is no schedule {name!r}.")
+
+    async def delete_schedule(self, request: Request) -> Response:
+        self._schedules.remove(request.path_params["name"])
+        return Response(status_code=204)
+
 
 async def _healthy(_: Request) -> Response:
     return PlainTextResponse("ok\n")
@@ -160,6 +190,17 @@ def _shown(record: ServiceRecord) -> dict[str, Any]:
         "spec_digest": record.spec_digest,
         "started_at": record.started_at.isoformat(),
     }
+
+
+def _wrong_name(name: str) -> Response:
+    return _problem(422, "invalid_request", f"name {name!r} must be lower-case letters, digits and hyphens.")
+
+
+def _wrong_body(what: str, error: ValidationError) -> Response:
+    # Without the input: it holds secrets.
+    wrong = error.errors(include_input=False, include_url=False, include_context=False)
+    fields = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg']}" for item in wrong)
+    return _problem(422, "invalid_request", f"The {what}'s specification is wrong: {fields}.")
 
 
 def _problem(status: int, code: str, detail: str, *, hint: str = "") -> Response:

@@ -39,6 +39,10 @@ async def test_its_health_is_public(host: httpx.AsyncClient) -> None:
         ("PUT", "/buckets/pictures"),
         ("GET", "/buckets/pictures"),
         ("DELETE", "/buckets/pictures"),
+        ("GET", "/schedules"),
+        ("PUT", "/schedules/pool"),
+        ("GET", "/schedules/pool"),
+        ("DELETE", "/schedules/pool"),
     ],
 )
 async def test_admin_routes_need_the_token(host: httpx.AsyncClient, method: str, path: str, authorization: str) -> None:
