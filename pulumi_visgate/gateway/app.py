@@ -13,7 +13,7 @@ from pulumi_visgate.gateway.middleware.body_limit import BodyLimit
 from pulumi_visgate.gateway.middleware.fal_root import FalRoot
 from pulumi_visgate.gateway.middleware.guard import Guard
 from pulumi_visgate.gateway.middleware.rate_limit import RateLimit
-from pulumi_visgate.gateway.routes import callbacks, deployments, docs, fal, jobs, platform, streams
+from pulumi_visgate.gateway.routes import callbacks, deployments, docs, fal, images, jobs, platform, streams
 from pulumi_visgate.gateway.settings import Settings
 from pulumi_visgate.gateway.state import Clients, opened
 
@@ -53,7 +53,15 @@ def create_app(settings: Settings, *, clients: Clients | None = None) -> FastAPI
         servers=[{"url": settings.public_url}],
         generate_unique_id_function=lambda route: route.name,
     )
-    for router in (jobs.router, streams.router, deployments.router, platform.router, callbacks.router, fal.router):
+    for router in (
+        jobs.router,
+        streams.router,
+        deployments.router,
+        platform.router,
+        callbacks.router,
+        fal.router,
+        images.router,
+    ):
         app.include_router(router)
     docs.install(app)
     problems.install(app)
@@ -83,7 +91,18 @@ def _describe_problems(app: FastAPI) -> None:
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
             schemas.update(schema.pop("$defs", {}))
             schemas[problems.Problem.__name__] = schema
+            _forget_unused_validation_error(document)
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = describe  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
+
+
+def _forget_unused_validation_error(document: dict[str, Any]) -> None:
+    """Take out the framework's own 422, which it adds where a route describes none: no route answers in that form."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            if "HTTPValidationError" in str(operation["responses"].get("422")):
+                del operation["responses"]["422"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        document["components"]["schemas"].pop(name, None)

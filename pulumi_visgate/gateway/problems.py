@@ -21,6 +21,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
+from starlette.types import Scope
 
 from pulumi_visgate.gateway import masking
 from pulumi_visgate.runpod import errors as runpod
@@ -29,6 +30,8 @@ from visgate_contract.tasks import field_path
 
 log = logging.getLogger(__name__)
 
+REQUEST_ID_KEY = "visgate_request_id"
+OPENAI_PATH = "/v1/images/generations"
 MEDIA_TYPE = "application/problem+json"
 
 _TITLES = {
@@ -85,6 +88,37 @@ class Problem(BaseModel):
     hint: str | None = Field(default=None, examples=["Correct the field and send the request again."])
     errors: list[FieldProblem] | None = None
     request_id: str | None = Field(default=None, examples=["req_5f0c8b1de6f94f3c"])
+
+
+class OpenAIError(BaseModel):
+    """What is wrong, in OpenAI's form."""
+
+    message: str
+    type: str = Field(examples=["invalid_request_error"])
+    param: str | None = Field(default=None, examples=["size"])
+    code: ErrorCode = Field(examples=["invalid_request"])
+    request_id: str | None = None
+
+
+class OpenAIEnvelope(BaseModel):
+    """An error as OpenAI's clients read it."""
+
+    error: OpenAIError
+
+    @classmethod
+    def of(cls, problem: Problem) -> "OpenAIEnvelope":
+        """Return a problem in this form."""
+        kinds = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+        fallback = "server_error" if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
+        return cls(
+            error=OpenAIError(
+                message=f"{problem.detail} {problem.hint or ''}".rstrip(),
+                type=kinds.get(problem.status, fallback),
+                param=problem.errors[0].field if problem.errors else None,
+                code=problem.code,
+                request_id=problem.request_id,
+            )
+        )
 
 
 class InvalidField(VisgateError):
@@ -181,11 +215,21 @@ def _of_runpod(error: runpod.RunpodError) -> tuple[int, ErrorCode, str]:
     return 502, ErrorCode.RUNPOD_REFUSED, error.hint or "The gateway's settings do not suit this Runpod account."
 
 
-def answer(problem: Problem, headers: Mapping[str, str] | None = None, *, request_id: str | None = None) -> Response:
-    """Return the HTTP answer of a problem, with every secret masked."""
-    document = problem.model_copy(update={"request_id": request_id}).model_dump(mode="json", exclude_none=True)
+def answer(problem: Problem, headers: Mapping[str, str] | None = None, *, scope: Scope) -> Response:
+    """Return the HTTP answer of a problem, in the form of the API that was asked, with every secret masked.
+
+    Args:
+        problem: What is wrong.
+        headers: Headers of the answer.
+        scope: The request.
+    """
+    stated = problem.model_copy(update={"request_id": scope.get(REQUEST_ID_KEY)})
+    status, media_type, document = problem.status, MEDIA_TYPE, stated.model_dump(mode="json", exclude_none=True)
+    if scope["path"] == OPENAI_PATH:
+        status, media_type = (400 if status == HTTPStatus.UNPROCESSABLE_ENTITY else status), "application/json"
+        document = OpenAIEnvelope.of(stated).model_dump(mode="json")
     body = masking.current().text(json.dumps(document, ensure_ascii=False))
-    return Response(body, status_code=problem.status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+    return Response(body, status_code=status, headers=dict(headers or {}), media_type=media_type)
 
 
 def of_validation(errors: Sequence[Mapping[str, Any]]) -> Problem:
@@ -221,7 +265,7 @@ def install(app: FastAPI) -> None:
             problem, headers = problem_of(error)
         else:
             raise error
-        return answer(problem, headers, request_id=request.scope.get("visgate_request_id"))
+        return answer(problem, headers, scope=request.scope)
 
     for kind in (RequestValidationError, HTTPException, VisgateError):
         app.add_exception_handler(kind, handle)

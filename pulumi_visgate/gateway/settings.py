@@ -73,6 +73,8 @@ class Settings(BaseSettings):
         upload_ttl_s: How long an upload URL is good, in seconds; not less than `job_ttl_s`.
         job_timeout_s: Longest run of one job, in seconds.
         job_ttl_s: Longest life of one job, queue included, in seconds.
+        images_wait_s: How long a request in OpenAI's form waits for its pictures, in seconds; less than a proxy in
+            front of the gateway does.
         allow_loopback: Webhooks may go to this machine, by http too. For the local stack only.
         webhook_ports: Ports that webhooks may use.
         announce_wait_s: Longest that an answer waits for the receiver of `provisioning`, in seconds.
@@ -119,6 +121,7 @@ class Settings(BaseSettings):
     job_timeout_s: int = Field(default=900, ge=5, le=MAX_PRESIGN_S)
     job_ttl_s: int = Field(default=86_400, ge=10, le=MAX_PRESIGN_S)
 
+    images_wait_s: float = Field(default=55.0, gt=0)
     allow_loopback: bool = False
     webhook_ports: tuple[int, ...] = (443, 8443)
     announce_wait_s: float = Field(default=0.3, ge=0)

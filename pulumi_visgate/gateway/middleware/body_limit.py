@@ -5,7 +5,6 @@ import asyncio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pulumi_visgate.gateway import problems
-from pulumi_visgate.gateway.middleware.guard import REQUEST_ID_KEY
 from pulumi_visgate.gateway.problems import Refused
 from visgate_contract.errors import ErrorCode
 
@@ -81,5 +80,5 @@ class BodyLimit:
     @staticmethod
     async def _refuse(error: Refused, scope: Scope, receive: Receive, send: Send) -> None:
         problem, headers = problems.problem_of(error)
-        answer = problems.answer(problem, headers, request_id=scope.get(REQUEST_ID_KEY))
+        answer = problems.answer(problem, headers, scope=scope)
         await answer(scope, receive, send)

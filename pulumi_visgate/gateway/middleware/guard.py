@@ -13,7 +13,6 @@ from pulumi_visgate.gateway.middleware import carried, fal_root
 
 log = logging.getLogger(__name__)
 
-REQUEST_ID_KEY = "visgate_request_id"
 _GIVEN_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -43,7 +42,7 @@ class Guard:
             return
         masking.begin((*self._secrets, *carried.secrets(scope)))
         request_id = _request_id(scope)
-        scope[REQUEST_ID_KEY] = request_id
+        scope[problems.REQUEST_ID_KEY] = request_id
         started = False
 
         async def send_guarded(message: Message) -> None:
@@ -65,7 +64,7 @@ class Guard:
             log.exception("request %s failed", request_id)
             if started:
                 raise
-            answer = problems.answer(problems.internal(), request_id=request_id)
+            answer = problems.answer(problems.internal(), scope=scope)
             await answer(scope, receive, send_guarded)
 
 

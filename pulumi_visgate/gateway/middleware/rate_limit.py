@@ -16,7 +16,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pulumi_visgate.gateway import problems
 from pulumi_visgate.gateway.middleware import carried
-from pulumi_visgate.gateway.middleware.guard import REQUEST_ID_KEY
 from pulumi_visgate.gateway.problems import Refused
 from visgate_contract.errors import ErrorCode
 from visgate_contract.names import user_hash
@@ -77,7 +76,7 @@ class RateLimit:
             headers={"Retry-After": str(window.resets_s)},
         )
         problem, extra = problems.problem_of(error)
-        answer = problems.answer(problem, extra, request_id=scope.get(REQUEST_ID_KEY))
+        answer = problems.answer(problem, extra, scope=scope)
         await answer(scope, receive, send_with_limits)
 
     async def _count(self, scope: Scope) -> tuple[bool, _Window]:

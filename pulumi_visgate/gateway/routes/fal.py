@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Path, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field, JsonValue, ValidationError
+from pydantic import BaseModel, Field, JsonValue
 
 from pulumi_visgate.gateway.caller import Caller
 from pulumi_visgate.gateway.egress import FIELD, MAX_URL_CHARACTERS
@@ -15,7 +14,7 @@ from pulumi_visgate.gateway.middleware.carried import FAL_WEBHOOK
 from pulumi_visgate.gateway.problems import InvalidField, Refused
 from pulumi_visgate.gateway.routes.jobs import IdempotencyKey, JobId, shown, status_of
 from pulumi_visgate.gateway.routes.responses import problems
-from pulumi_visgate.gateway.routes.schemas import JobRequestBody
+from pulumi_visgate.gateway.routes.translation import order_of
 from pulumi_visgate.gateway.services import fal
 from pulumi_visgate.gateway.services.job_view import JobView, Timeline
 from pulumi_visgate.gateway.services.submit import Order, deadline
@@ -25,7 +24,6 @@ from pulumi_visgate.runpod.errors import RunpodError
 from pulumi_visgate.runpod.models.job import JobState
 from visgate_contract.errors import ErrorCode
 from visgate_contract.signing import JobRef
-from visgate_contract.tasks import Task
 
 router = APIRouter(tags=["fal"], prefix="/fal")
 
@@ -43,7 +41,6 @@ Webhook = Annotated[
     str | None,
     Query(alias=FAL_WEBHOOK, min_length=1, max_length=MAX_URL_CHARACTERS, description="Receiver of the result."),
 ]
-_TAGS = frozenset(Task)
 
 
 class Queued(BaseModel):
@@ -177,18 +174,10 @@ def _order(submission: Submission, named_task: str) -> Order:
     state = State.of(submission.request)
     model, arguments = submission.model, submission.arguments
     task = fal.task_of(named_task, arguments, state.settings.offered(model))
-    wanted = {"model": model, "task": task, "input": fal.input_of(task, arguments)}
-    try:
-        body = JobRequestBody.model_validate(wanted)
-    except ValidationError as error:
-        raise RequestValidationError([_renamed(found) for found in error.errors(include_url=False)]) from None
-    return Order(body.asked(), body.input, submission.fal_webhook, Style.FAL)
-
-
-def _renamed(error: Any) -> dict[str, Any]:
-    """Return a validation error under the name that fal's clients know."""
-    path = [part for part in error["loc"] if part not in _TAGS and part != "input"]
-    return {**error, "loc": ("body", *(fal.THEIR_NAMES.get(part, part) for part in path))}
+    given = fal.input_of(task, arguments)
+    return order_of(
+        model, task, given, their_names=fal.THEIR_NAMES, webhook_url=submission.fal_webhook, style=Style.FAL
+    )
 
 
 async def _submit(submission: Submission, named_task: str) -> Queued:

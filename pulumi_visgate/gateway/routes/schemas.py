@@ -5,13 +5,11 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     ValidationInfo,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -35,22 +33,13 @@ _TASK_NAMES = {
     "text_to_video": Task.TEXT2VIDEO,
     "txt2video": Task.TEXT2VIDEO,
 }
-_JOB_TASKS = (Task.TEXT2IMG, Task.IMAGE2IMG)
 
 
 def _task(value: object) -> object:
     return _TASK_NAMES.get(value, value) if isinstance(value, str) else value
 
 
-def _has_jobs(task: Task) -> Task:
-    if task not in _JOB_TASKS:
-        kind, message = "task_not_supported", "{task} has no jobs yet; text2img and image2img have"
-        raise PydanticCustomError(kind, message, {"task": task.value})
-    return task
-
-
 AnyTask = Annotated[Task, BeforeValidator(_task)]
-JobTask = Annotated[AnyTask, AfterValidator(_has_jobs), WithJsonSchema({"enum": list(_JOB_TASKS), "type": "string"})]
 
 
 class _Wanted(BaseModel):
@@ -103,7 +92,7 @@ class DeploymentRequest(_Wanted):
 class JobRequestBody(_Wanted):
     """Have a model do something."""
 
-    task: JobTask = Field(default=Task.TEXT2IMG, description="What to ask of the model.")
+    task: AnyTask = Field(default=Task.TEXT2IMG, description="What to ask of the model.")
     input: TaskInput = Field(
         description="Input of the task.",
         examples=[{"prompt": "a red fox in the snow", "width": 512, "height": 512, "seed": 7}],

@@ -216,5 +216,6 @@ def _environment(wished: Wish, model: OfferedModel, settings: Settings) -> dict[
         "VISGATE_IDLE_TIMEOUT_S": str(settings.watchdog_idle_s),
         "VISGATE_WATCHDOG_ACTION": settings.watchdog_action,
         "VISGATE_MAX_FAILURES": str(settings.watchdog_max_failures),
+        "VISGATE_ALLOW_LOOPBACK": "true" if settings.allow_loopback else None,
     }
     return {name: value for name, value in given.items() if value is not None}
