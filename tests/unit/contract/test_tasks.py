@@ -81,6 +81,11 @@ def test_the_task_decides_the_schema_and_text_to_image_is_the_one_left_unsaid() 
         ({"prompt": "a fox", "image": IMAGE}, "image"),
         ({"task": "image2img", "prompt": "a fox", "image": IMAGE, "strength": 0}, "strength"),
         ({"task": "image2img", "prompt": "a fox", "image": IMAGE, "strength": 1.1}, "strength"),
+        ({"task": "text2video", "prompt": "a fox", "num_frames": 4}, "num_frames"),
+        ({"task": "text2video", "prompt": "a fox", "num_frames": 258}, "num_frames"),
+        ({"task": "text2video", "prompt": "a fox", "fps": 0}, "fps"),
+        ({"task": "text2video", "prompt": "a fox", "num_images": 2}, "num_images"),
+        ({"task": "sing", "prompt": "a fox"}, ""),
         ({"task": "image2img", "prompt": "a fox", "image": "ftp://example.com/a.png"}, "image"),
         ({"task": "image2img", "prompt": "a fox", "image": "https://"}, "image"),
         ({"task": "image2img", "prompt": "a fox", "image": "data:text/html;base64,AA=="}, "image"),
@@ -102,3 +107,5 @@ def test_an_input_says_which_files_it_makes() -> None:
     made = Text2ImgInput(prompt="a fox", num_images=3, output_format=ImageFormat.JPEG)
     assert (made.artifact_count, made.content_type, made.file_extension) == (3, "image/jpeg", "jpg")
     assert made.task is Task.TEXT2IMG
+    clip = ANY.validate_python({"task": "text2video", "prompt": "a fox"})
+    assert (clip.artifact_count, clip.content_type, clip.file_extension) == (1, "video/mp4", "mp4")

@@ -200,7 +200,7 @@ def test_without_a_seed_one_is_chosen_and_told(bench: Bench) -> None:
     ("more", "words"),
     [
         ({"model_id": "other/model"}, "this worker serves org/model, not other/model"),
-        ({"params": {"num_images": 2}, "uploads": [{"put_url": "u", "cdn_url": "c"}]}, "1 given for 2 pictures"),
+        ({"params": {"num_images": 2}, "uploads": [{"put_url": "u", "cdn_url": "c"}]}, "1 given for 2 files"),
     ],
 )
 def test_a_job_that_does_not_fit_is_refused_and_does_not_count(bench: Bench, more: dict[str, Any], words: str) -> None:

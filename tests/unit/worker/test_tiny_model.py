@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from visgate_contract.capabilities import Capability, Family, capability_of
 from visgate_contract.errors import ErrorCode
 from visgate_contract.tasks import ImageFormat, Text2ImgInput
 from visgate_worker import tiny_model
+from visgate_worker.adapters.base import Generation
 from visgate_worker.artifacts import encode
 from visgate_worker.failures import JobCancelledError, JobFailedError
 from visgate_worker.model import LoadedModel, find, import_frameworks, load
@@ -29,8 +31,13 @@ def model(tiny_volume: Path) -> LoadedModel:
 def draw(model: LoadedModel, **params: Any) -> list[bytes]:
     asked = Text2ImgInput.model_validate({"prompt": "a red fox", "width": 64, "height": 64, "steps": 3} | params)
     adapter = model.adapter(asked.task)
-    pictures = [model.runtime.generate(one, lambda _: None) for one in adapter.plan(asked, seed=asked.seed or 1)]
-    return [encode(one, ImageFormat.PNG) for one in pictures]
+    return [encode(picture(model, one), ImageFormat.PNG) for one in adapter.plan(asked, seed=asked.seed or 1)]
+
+
+def picture(model: LoadedModel, call: Generation) -> Image.Image:
+    made = model.runtime.generate(call, lambda _: None)
+    assert isinstance(made, Image.Image)
+    return made
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -128,7 +135,7 @@ def test_steps_are_told_and_an_error_from_there_ends_the_generation(model: Loade
 def test_left_out_sizes_are_the_models_own(model: LoadedModel) -> None:
     asked = Text2ImgInput(prompt="x", steps=1)
     (call,) = model.adapter(asked.task).plan(asked, seed=1)
-    assert model.runtime.generate(call, lambda _: None).size == (512, 512)
+    assert picture(model, call).size == (512, 512)
 
 
 def test_values_that_the_pipeline_refuses_are_the_callers_matter(model: LoadedModel) -> None:
@@ -156,7 +163,7 @@ def test_a_failure_after_the_first_step_is_the_models(model: LoadedModel) -> Non
 @pytest.mark.parametrize(
     ("index", "code"),
     [
-        ({"_class_name": "WanPipeline"}, ErrorCode.TASK_NOT_SUPPORTED),
+        ({"_class_name": "WanImageToVideoPipeline"}, ErrorCode.TASK_NOT_SUPPORTED),
         ({"something": "else"}, ErrorCode.MODEL_LOAD_FAILED),
     ],
 )

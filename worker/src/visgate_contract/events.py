@@ -41,7 +41,13 @@ class Progress(_Wire):
 
 
 class Artifact(_Wire):
-    """One delivered file."""
+    """One delivered file.
+
+    Args:
+        duration_s: Length of a video, in seconds; like the next two absent for a picture.
+        num_frames: Frames of a video.
+        fps: Frames a second of a video.
+    """
 
     url: str
     content_type: str
@@ -50,6 +56,9 @@ class Artifact(_Wire):
     size_bytes: int
     sha256: str
     seed: int
+    duration_s: float | None = None
+    num_frames: int | None = None
+    fps: int | None = None
 
 
 class LoadReport(_Wire):

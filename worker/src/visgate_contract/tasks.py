@@ -47,7 +47,7 @@ Number = Annotated[float, Strict()]
 Side = Annotated[Integer, Field(ge=MIN_SIDE, le=MAX_SIDE, multiple_of=8, description="Pixels, a multiple of 8.")]
 
 
-class _Prompted(BaseModel):
+class Prompted(BaseModel):
     """What every task takes. Left-out values take the model family's defaults."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -65,7 +65,7 @@ class _Prompted(BaseModel):
     )
 
 
-class PictureInput(_Prompted):
+class PictureInput(Prompted):
     """What the tasks share that make pictures."""
 
     num_images: Integer = Field(default=1, ge=1, le=8, description="Pictures of one request; the n-th uses seed + n.")
@@ -117,6 +117,31 @@ class Image2ImgInput(PictureInput):
     )
 
 
+class Text2VideoInput(Prompted):
+    """Input of `text2video`. Left-out values take the model family's defaults."""
+
+    task: Literal[Task.TEXT2VIDEO] = Task.TEXT2VIDEO
+    num_frames: Integer | None = Field(
+        default=None, ge=5, le=257, description="Frames of the clip; most families take only some numbers."
+    )
+    fps: Integer | None = Field(default=None, ge=1, le=60, description="Frames a second.")
+
+    @property
+    def artifact_count(self) -> int:
+        """How many files the task makes."""
+        return 1
+
+    @property
+    def content_type(self) -> str:
+        """Media type of the file."""
+        return "video/mp4"
+
+    @property
+    def file_extension(self) -> str:
+        """How the file's name ends, without the dot."""
+        return "mp4"
+
+
 def _default_task(value: Any) -> Any:
     """Name the task of an input that names none: before there were others, `text2img` was the only one."""
     if not isinstance(value, dict):
@@ -124,7 +149,9 @@ def _default_task(value: Any) -> Any:
     return {"task": Task.TEXT2IMG, **cast("dict[str, object]", value)}
 
 
-TaskInput = Annotated[Text2ImgInput | Image2ImgInput, Field(discriminator="task"), BeforeValidator(_default_task)]
+TaskInput = Annotated[
+    Text2ImgInput | Image2ImgInput | Text2VideoInput, Field(discriminator="task"), BeforeValidator(_default_task)
+]
 
 
 def field_path(location: Sequence[str | int]) -> str:

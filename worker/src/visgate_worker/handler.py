@@ -3,12 +3,14 @@
 import asyncio
 import logging
 import secrets
+import tempfile
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -19,13 +21,13 @@ from visgate_contract.jobs import JobError, JobInput, JobResult
 from visgate_contract.signing import JobRef
 from visgate_contract.tasks import MAX_SEED, Image2ImgInput, TaskInput, field_path
 from visgate_worker.adapters.base import Generation
-from visgate_worker.artifacts import Uploader, encode, sha256
+from visgate_worker.artifacts import File, Uploader, file_of, sha256
 from visgate_worker.failures import CALLERS_OWN, JobCancelledError, JobFailedError, summary
 from visgate_worker.inputs import ImageInputs
 from visgate_worker.link import ActiveJob, Emitted, Ended, Link, Mark
 from visgate_worker.model import LoadedModel
 from visgate_worker.progress import ProgressReporter, SendUpdate, Throttle
-from visgate_worker.runtime.base import OnStep
+from visgate_worker.runtime.base import Clip, OnStep
 from visgate_worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -198,8 +200,8 @@ class JobRun:
             raise JobFailedError(detail, hint=hint, code=ErrorCode.INVALID_REQUEST)
         given, wanted = len(job_input.uploads), job_input.params.artifact_count
         if given < wanted:
-            detail = f"uploads: {given} given for {wanted} pictures."
-            raise JobFailedError(detail, hint="Give one for each picture.", code=ErrorCode.INVALID_REQUEST)
+            detail = f"uploads: {given} given for {wanted} files."
+            raise JobFailedError(detail, hint="Give one for each file.", code=ErrorCode.INVALID_REQUEST)
 
     def _image(self, params: TaskInput) -> "Image | None":
         if not isinstance(params, Image2ImgInput):
@@ -209,7 +211,7 @@ class JobRun:
         self._add("input_s", began)
         return image
 
-    def _generate(self, model: LoadedModel, generation: Generation, on_step: OnStep, *, before: int) -> "Image":
+    def _generate(self, model: LoadedModel, generation: Generation, on_step: OnStep, *, before: int) -> "Image | Clip":
         began = time.perf_counter()
         picture = model.runtime.generate(generation, lambda done: on_step(before + done))
         self._add("generate_s", began)
@@ -231,24 +233,33 @@ class JobRun:
             self._load = model.in_memory
         return model
 
-    def _store(self, job_input: JobInput, n: int, picture: "Image", seed: int) -> Artifact:
+    def _store(self, job_input: JobInput, n: int, made: "Image | Clip", seed: int) -> Artifact:
         self._check_cancelled()
-        image_format, upload = job_input.params.output_format, job_input.uploads[n]
-        began = time.perf_counter()
-        data = encode(picture, image_format)
-        self._add("encode_s", began)
-        began = time.perf_counter()
-        self._services.uploader.put(upload, data, content_type=image_format.content_type)
-        self._add("upload_s", began)
+        with tempfile.TemporaryDirectory(prefix="visgate-") as scratch:
+            began = time.perf_counter()
+            file = file_of(made, job_input.params, Path(scratch))
+            self._add("encode_s", began)
+            self._services.link.send(Mark())
+            artifact = self._upload(job_input, n, file, seed)
         self._services.link.send(Mark())
+        return artifact
+
+    def _upload(self, job_input: JobInput, n: int, file: File, seed: int) -> Artifact:
+        upload, content_type = job_input.uploads[n], job_input.params.content_type
+        began = time.perf_counter()
+        self._services.uploader.put(upload, file.content, content_type=content_type)
+        self._add("upload_s", began)
         return Artifact(
             url=upload.cdn_url,
-            content_type=image_format.content_type,
-            width=picture.width,
-            height=picture.height,
-            size_bytes=len(data),
-            sha256=sha256(data),
+            content_type=content_type,
+            width=file.width,
+            height=file.height,
+            size_bytes=file.size_bytes,
+            sha256=sha256(file.content),
             seed=seed,
+            duration_s=file.duration_s,
+            num_frames=file.num_frames,
+            fps=file.fps,
         )
 
     def _end(

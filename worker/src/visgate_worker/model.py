@@ -15,6 +15,7 @@ from visgate_worker.adapters.base import Adapter
 from visgate_worker.adapters.families import is_step_distilled, pipeline_for
 from visgate_worker.adapters.image import TextToImage
 from visgate_worker.adapters.image_to_image import ImageToImage
+from visgate_worker.adapters.video import TextToVideo
 from visgate_worker.failures import JobFailedError, summary
 from visgate_worker.runtime.base import Runtime
 from visgate_worker.settings import Settings
@@ -22,9 +23,10 @@ from visgate_worker.sources import ModelFolder, find_model
 
 log = logging.getLogger(__name__)
 
-_ADAPTERS: Mapping[Task, type[TextToImage | ImageToImage]] = {
+_ADAPTERS: Mapping[Task, type[TextToImage | ImageToImage | TextToVideo]] = {
     Task.TEXT2IMG: TextToImage,
     Task.IMAGE2IMG: ImageToImage,
+    Task.TEXT2VIDEO: TextToVideo,
 }
 
 
@@ -57,8 +59,6 @@ class LoadedModel:
         """
         if task not in self._adapters:
             require_task(self.capability, task, model_id=self.model_id)
-            if task not in _ADAPTERS:
-                raise _not_built(task)
             self._adapters[task] = _ADAPTERS[task].for_pipeline(
                 self.runtime.class_of(pipeline_for(task, self.capability.pipeline)),
                 self.capability,
@@ -103,9 +103,8 @@ def find(settings: Settings) -> FoundModel:
         folder = find_model(settings.volume_path, settings.model_id, settings.model_revision, token=settings.hf_token)
         index = folder.index()
         capability = capability_of(index)
-    if capability.is_known and not capability.tasks & _ADAPTERS.keys():
-        for task in _ADAPTERS:
-            require_task(capability, task, model_id=settings.model_id)
+    if not capability.tasks:
+        require_task(capability, Task.TEXT2IMG, model_id=settings.model_id)
     few_steps = is_step_distilled(capability.family, index, folder.config_of("transformer"))
     return FoundModel(settings.model_id, folder, capability, time.perf_counter() - began, few_steps)
 
@@ -157,10 +156,3 @@ def as_load_failure() -> Iterator[None]:
         detail = f"The model could not be loaded: {summary(error)}"
         hint = "The worker's log says more."
         raise JobFailedError(detail, hint=hint, code=ErrorCode.MODEL_LOAD_FAILED) from error
-
-
-def _not_built(task: Task) -> JobFailedError:
-    can_do = ", ".join(sorted(_ADAPTERS))
-    return JobFailedError(
-        f"This worker cannot do {task}.", hint=f"It can do {can_do}.", code=ErrorCode.TASK_NOT_SUPPORTED
-    )

@@ -71,6 +71,15 @@ class Served:
         return [request.body for request in self.store.requests[before:]]
 
 
+@dataclass
+class Outside:
+    """What a worker reaches the world through."""
+
+    uploader: Uploader
+    images: ImageInputs
+    link: Link
+
+
 def _build(name: str, folder: Path) -> None:
     """Make and save one pipeline; the builders' module brings torch and diffusers."""
     place = Path(__file__).with_name("tiny_pipelines.py")
@@ -105,7 +114,7 @@ def serve_family(
         if name not in current:
             current.clear()
             gc.collect()
-            current[name] = _serve(name, families_volume, store, uploader, images, write_end)
+            current[name] = _serve(name, families_volume, store, Outside(uploader, images, Link(write_end)))
         return current[name]
 
     yield serve
@@ -123,7 +132,7 @@ def _drain(read_end: int) -> None:
         return
 
 
-def _serve(name: str, volume: Path, store: "Server", uploader: Uploader, images: ImageInputs, write_end: int) -> Served:
+def _serve(name: str, volume: Path, store: "Server", outside: "Outside") -> Served:
     model_id = f"tiny/{name}"
     folder = volume / "models" / model_id
     with warnings.catch_warnings():
@@ -137,10 +146,10 @@ def _serve(name: str, volume: Path, store: "Server", uploader: Uploader, images:
     future.set_result(loaded)
     services = Services(
         settings=settings,
-        link=Link(write_end),
+        link=outside.link,
         model=future,
-        images=images,
-        uploader=uploader,
+        images=outside.images,
+        uploader=outside.uploader,
         send_update=lambda _job, _update: None,
         mask=Masker({}).text,
         cold_start=ColdStart(0.1, 0.2),

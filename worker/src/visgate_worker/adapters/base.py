@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from visgate_contract.errors import ErrorCode
-from visgate_contract.tasks import Task
+from visgate_contract.tasks import Prompted, Task
+from visgate_worker.adapters.families import Traits
 from visgate_worker.failures import JobFailedError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+_FALLBACK_STEPS = 30
 
 ParamsT_contra = TypeVar("ParamsT_contra", contravariant=True)
 
@@ -24,12 +27,14 @@ class Generation:
         seed: Seed of the call's own generator.
         steps: Denoising steps that the call will report.
         pipeline: Class that is called, made of the loaded one's parts; the loaded one itself when left out.
+        fps: Frames a second, for a call that makes a clip; None for one that makes a picture.
     """
 
     arguments: Mapping[str, Any]
     seed: int
     steps: int
     pipeline: str | None = None
+    fps: int | None = None
 
 
 class Adapter(Protocol[ParamsT_contra]):
@@ -82,3 +87,28 @@ def check_multiple(field: str, value: int | None, multiple: int, *, pipeline: st
     detail = f"params.{field}: {value} is not {wanted}, which {pipeline} needs."
     nearest = [str(one) for one in (lower, lower + multiple) if one > 0]
     raise JobFailedError(detail, hint=f"Use {' or '.join(nearest)}.", code=ErrorCode.INVALID_REQUEST)
+
+
+def common_arguments(
+    params: Prompted, traits: Traits, parameters: Mapping[str, inspect.Parameter], *, pipeline: str
+) -> dict[str, Any]:
+    """Return the arguments that every task shares: prompts, guidance, steps and what the family always wants.
+
+    Raises:
+        JobFailedError: The pipeline does not take a value that was asked for (`invalid_request`).
+    """
+    arguments: dict[str, Any] = {"prompt": params.prompt, **traits.fixed}
+    if params.negative_prompt is not None:
+        if "negative_prompt" not in parameters:
+            raise refuse_field(field="negative_prompt", pipeline=pipeline)
+        arguments |= {"negative_prompt": params.negative_prompt, **traits.with_negative}
+    elif traits.no_negative is not None:
+        arguments["negative_prompt"] = traits.no_negative
+    if params.guidance_scale is not None:
+        if traits.guidance is None or traits.guidance not in parameters:
+            raise refuse_field(field="guidance_scale", pipeline=pipeline)
+        arguments[traits.guidance] = params.guidance_scale
+    default = parameters["num_inference_steps"].default
+    own = default if isinstance(default, int) else _FALLBACK_STEPS
+    arguments["num_inference_steps"] = params.steps or traits.steps or own
+    return arguments

@@ -15,8 +15,8 @@ FEW_STEPS = 4  # what the models that were distilled to few steps are published 
 
 
 @dataclass(frozen=True, slots=True)
-class ImageTraits:
-    """How the picture pipelines of a family want to be called.
+class Traits:
+    """How the pipelines of a family want to be called.
 
     Args:
         multiple: Width and height are multiples of this many pixels.
@@ -35,20 +35,42 @@ class ImageTraits:
     fixed: Mapping[str, Any] = field(default_factory=dict)
 
 
-_GENERIC = ImageTraits()
-_IMAGE: Mapping[Family, ImageTraits] = {
-    Family.STABLE_DIFFUSION: ImageTraits(),
-    Family.STABLE_DIFFUSION_XL: ImageTraits(),
-    Family.STABLE_DIFFUSION_3: ImageTraits(multiple=16),
+@dataclass(frozen=True, slots=True)
+class VideoTraits(Traits):
+    """How the video pipelines of a family want to be called.
+
+    Args:
+        frame_step: The number of frames is a multiple of this, plus one.
+        fps: Frames a second that the model was trained with.
+    """
+
+    frame_step: int = 1
+    fps: int = 24
+
+
+_GENERIC = Traits()
+_IMAGE: Mapping[Family, Traits] = {
+    Family.STABLE_DIFFUSION: Traits(),
+    Family.STABLE_DIFFUSION_XL: Traits(),
+    Family.STABLE_DIFFUSION_3: Traits(multiple=16),
     # Guidance is an input of the model; a negative prompt needs the second pass that true guidance costs.
-    Family.FLUX: ImageTraits(multiple=16, with_negative={"true_cfg_scale": 3.5}),
-    Family.FLUX_2: ImageTraits(multiple=16),
+    Family.FLUX: Traits(multiple=16, with_negative={"true_cfg_scale": 3.5}),
+    Family.FLUX_2: Traits(multiple=16),
     # Guided only beside a negative prompt, for which its authors use a space.
-    Family.QWEN_IMAGE: ImageTraits(multiple=16, guidance="true_cfg_scale", no_negative=" "),
-    Family.Z_IMAGE: ImageTraits(multiple=16),
+    Family.QWEN_IMAGE: Traits(multiple=16, guidance="true_cfg_scale", no_negative=" "),
+    Family.Z_IMAGE: Traits(multiple=16),
     # Cleaning captions needs a library for HTML and changes what the caller wrote.
-    Family.PIXART: ImageTraits(multiple=8, fixed={"clean_caption": False}),
-    Family.SANA: ImageTraits(multiple=32, fixed={"clean_caption": False}),
+    Family.PIXART: Traits(multiple=8, fixed={"clean_caption": False}),
+    Family.SANA: Traits(multiple=32, fixed={"clean_caption": False}),
+}
+
+_GENERIC_VIDEO = VideoTraits()
+_VIDEO: Mapping[Family, VideoTraits] = {
+    Family.WAN: VideoTraits(multiple=16, frame_step=4, fps=16),
+    Family.LTX: VideoTraits(multiple=32, frame_step=8, fps=25),
+    # Its autoencoder takes frames by fours but decodes pairs of them, so only every second number comes out whole.
+    Family.COGVIDEOX: VideoTraits(multiple=16, frame_step=8, fps=8),
+    Family.HUNYUAN_VIDEO: VideoTraits(multiple=16, frame_step=4, fps=24, with_negative={"true_cfg_scale": 6.0}),
 }
 
 # Classes that begin from a picture and are made of the parts of the class on the left. Others do so themselves.
@@ -72,7 +94,7 @@ def pipeline_for(task: Task, pipeline: str) -> str:
     return _FROM_IMAGE.get(pipeline, pipeline) if task is Task.IMAGE2IMG else pipeline
 
 
-def image_traits(family: Family | None, *, is_step_distilled: bool = False) -> ImageTraits:
+def image_traits(family: Family | None, *, is_step_distilled: bool = False) -> Traits:
     """Return how a family's picture pipelines are called.
 
     Args:
@@ -81,6 +103,11 @@ def image_traits(family: Family | None, *, is_step_distilled: bool = False) -> I
     """
     traits = _GENERIC if family is None else _IMAGE.get(family, _GENERIC)
     return replace(traits, steps=FEW_STEPS, guidance=None) if is_step_distilled else traits
+
+
+def video_traits(family: Family | None) -> VideoTraits:
+    """Return how a family's video pipelines are called; None is a class that is not listed."""
+    return _GENERIC_VIDEO if family is None else _VIDEO.get(family, _GENERIC_VIDEO)
 
 
 def is_step_distilled(

@@ -6,13 +6,13 @@ differ in beyond that is in `families`.
 
 import inspect
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from visgate_contract.capabilities import Capability, require_task
 from visgate_contract.errors import ErrorCode
-from visgate_contract.tasks import PictureInput, Task, Text2ImgInput
-from visgate_worker.adapters.base import Generation, check_multiple, parameters_of, refuse_field
-from visgate_worker.adapters.families import ImageTraits, image_traits
+from visgate_contract.tasks import Task, Text2ImgInput
+from visgate_worker.adapters.base import Generation, check_multiple, common_arguments, parameters_of
+from visgate_worker.adapters.families import Traits, image_traits
 from visgate_worker.failures import JobFailedError
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _ALWAYS = ("prompt", "height", "width", "num_inference_steps", "generator")
 _INPUTS_OF_OTHER_TASKS = frozenset({"image", "mask_image", "video"})
-_FALLBACK_STEPS = 30
 
 
 class TextToImage:
@@ -34,7 +33,7 @@ class TextToImage:
 
     task = Task.TEXT2IMG
 
-    def __init__(self, parameters: Mapping[str, inspect.Parameter], *, pipeline: str, traits: ImageTraits) -> None:
+    def __init__(self, parameters: Mapping[str, inspect.Parameter], *, pipeline: str, traits: Traits) -> None:
         self._parameters = parameters
         self._pipeline = pipeline
         self._traits = traits
@@ -74,28 +73,3 @@ class TextToImage:
         arguments |= {name: value for name, value in sides.items() if value is not None}
         steps: int = arguments["num_inference_steps"]
         return tuple(Generation(arguments, seed + n, steps) for n in range(params.num_images))
-
-
-def common_arguments(
-    params: PictureInput, traits: ImageTraits, parameters: Mapping[str, inspect.Parameter], *, pipeline: str
-) -> dict[str, Any]:
-    """Return the arguments that every picture task shares: prompts, guidance, steps and what the family always wants.
-
-    Raises:
-        JobFailedError: The pipeline does not take a value that was asked for (`invalid_request`).
-    """
-    arguments: dict[str, Any] = {"prompt": params.prompt, **traits.fixed}
-    if params.negative_prompt is not None:
-        if "negative_prompt" not in parameters:
-            raise refuse_field(field="negative_prompt", pipeline=pipeline)
-        arguments |= {"negative_prompt": params.negative_prompt, **traits.with_negative}
-    elif traits.no_negative is not None:
-        arguments["negative_prompt"] = traits.no_negative
-    if params.guidance_scale is not None:
-        if traits.guidance is None or traits.guidance not in parameters:
-            raise refuse_field(field="guidance_scale", pipeline=pipeline)
-        arguments[traits.guidance] = params.guidance_scale
-    default = parameters["num_inference_steps"].default
-    own = default if isinstance(default, int) else _FALLBACK_STEPS
-    arguments["num_inference_steps"] = params.steps or traits.steps or own
-    return arguments

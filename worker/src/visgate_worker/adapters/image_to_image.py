@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 from visgate_contract.capabilities import Capability, require_task
 from visgate_contract.errors import ErrorCode
 from visgate_contract.tasks import MAX_SIDE, MIN_SIDE, Image2ImgInput, Task
-from visgate_worker.adapters.base import Generation, check_multiple, parameters_of, refuse_field
-from visgate_worker.adapters.families import ImageTraits, image_traits
-from visgate_worker.adapters.image import common_arguments
+from visgate_worker.adapters.base import Generation, check_multiple, common_arguments, parameters_of, refuse_field
+from visgate_worker.adapters.families import Traits, image_traits
 from visgate_worker.failures import JobFailedError
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ class ImageToImage:
 
     task = Task.IMAGE2IMG
 
-    def __init__(self, parameters: Mapping[str, inspect.Parameter], *, pipeline: str, traits: ImageTraits) -> None:
+    def __init__(self, parameters: Mapping[str, inspect.Parameter], *, pipeline: str, traits: Traits) -> None:
         self._parameters = parameters
         self._pipeline = pipeline
         self._traits = traits

@@ -1,8 +1,9 @@
 """The shape of a runtime; imports no framework."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from visgate_worker.adapters.base import Generation
 
@@ -11,6 +12,19 @@ if TYPE_CHECKING:
 
 # Called after each denoising step with the number of steps done; raising ends the generation.
 OnStep = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A video in memory.
+
+    Args:
+        frames: Array of frames, height, width and red, green, blue, from 0 to 1.
+        fps: Frames a second.
+    """
+
+    frames: Any
+    fps: int
 
 
 class Runtime(Protocol):
@@ -24,8 +38,8 @@ class Runtime(Protocol):
         """Bring the model from a diffusers folder to the device."""
         ...
 
-    def generate(self, generation: Generation, on_step: OnStep) -> "Image":
-        """Run one call and return its picture.
+    def generate(self, generation: Generation, on_step: OnStep) -> "Image | Clip":
+        """Run one call and return its picture or clip.
 
         Raises:
             JobFailedError: The pipeline refused the values, failed, or withheld the picture.

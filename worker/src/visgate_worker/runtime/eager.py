@@ -14,7 +14,7 @@ import transformers
 from visgate_contract.errors import ErrorCode, VisgateError
 from visgate_worker.adapters.base import Generation, parameters_of
 from visgate_worker.failures import JobFailedError, summary
-from visgate_worker.runtime.base import OnStep
+from visgate_worker.runtime.base import Clip, OnStep
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -79,7 +79,7 @@ class EagerRuntime:
             raise JobFailedError(detail, hint="Copy the model again.", code=ErrorCode.MODEL_LOAD_FAILED) from error
         self._loaded.set_progress_bar_config(disable=True)
 
-    def generate(self, generation: Generation, on_step: OnStep) -> "Image":
+    def generate(self, generation: Generation, on_step: OnStep) -> "Image | Clip":
         """Run one call, with its own random generator on the CPU, so that every device draws the same noise.
 
         Raises:
@@ -117,7 +117,7 @@ class EagerRuntime:
             self._offloaded = found
         return found
 
-    def _call(self, generation: Generation, on_step: OnStep) -> "Image":
+    def _call(self, generation: Generation, on_step: OnStep) -> "Image | Clip":
         steps_done = 0
 
         def after_step(_pipeline: object, step: int, _timestep: object, tensors: dict[str, Any]) -> dict[str, Any]:
@@ -144,6 +144,8 @@ class EagerRuntime:
             code = ErrorCode.INVALID_REQUEST if refused else ErrorCode.GENERATION_FAILED
             detail = f"{name} {'refused the request' if refused else 'failed'}: {summary(error)}"
             raise JobFailedError(detail, code=code) from error
+        if generation.fps is not None:
+            return Clip(output.frames[0], generation.fps)
         if any(getattr(output, "nsfw_content_detected", None) or ()):
             detail = "The model's safety checker withheld the picture."
             raise JobFailedError(detail, hint="Change the prompt or the seed.", code=ErrorCode.INVALID_REQUEST)
