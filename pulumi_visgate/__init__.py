@@ -13,16 +13,35 @@ if TYPE_CHECKING:
     from pulumi_visgate.components.geo_routed_cache import GeoRoutedCache, GeoRoutedCacheArgs
     from pulumi_visgate.components.inference_platform import InferencePlatform, InferencePlatformArgs
     from pulumi_visgate.components.worker_image import WorkerImage, WorkerImageArgs
+    from pulumi_visgate.lookups import (
+        cheapest_gpu,
+        cheapest_gpu_output,
+        data_centers,
+        data_centers_output,
+        get_data_centers,
+        get_data_centers_output,
+        get_endpoints,
+        get_endpoints_output,
+        get_gpu_types,
+        get_gpu_types_output,
+        get_network_volumes,
+        get_network_volumes_output,
+        get_templates,
+        get_templates_output,
+    )
     from pulumi_visgate.resources.account import account_user_hash
     from pulumi_visgate.resources.bucket import Bucket, BucketArgs
+    from pulumi_visgate.resources.ecr_delegation import EcrDelegation, EcrDelegationArgs
     from pulumi_visgate.resources.endpoint import Endpoint, EndpointArgs
     from pulumi_visgate.resources.local_cdn import LocalCdn, LocalCdnArgs
+    from pulumi_visgate.resources.local_schedule import LocalSchedule, LocalScheduleArgs
     from pulumi_visgate.resources.local_service import LocalService, LocalServiceArgs
     from pulumi_visgate.resources.model_cache import ModelCache, ModelCacheArgs
     from pulumi_visgate.resources.network_volume import NetworkVolume, NetworkVolumeArgs
+    from pulumi_visgate.resources.registry_auth import RegistryAuth, RegistryAuthArgs
     from pulumi_visgate.resources.signing_key import SigningKey, SigningKeyArgs
     from pulumi_visgate.resources.template import Template, TemplateArgs
-    from pulumi_visgate.resources.warm_pool import WarmPool, WarmPoolArgs
+    from pulumi_visgate.resources.warm_pool import WarmPool, WarmPoolArgs, WindowArgs
     from visgate_contract.errors import VisgateError
 
     __version__: str
@@ -32,6 +51,8 @@ __all__ = [
     "ArtifactCdnArgs",
     "Bucket",
     "BucketArgs",
+    "EcrDelegation",
+    "EcrDelegationArgs",
     "Endpoint",
     "EndpointArgs",
     "Gateway",
@@ -42,12 +63,16 @@ __all__ = [
     "InferencePlatformArgs",
     "LocalCdn",
     "LocalCdnArgs",
+    "LocalSchedule",
+    "LocalScheduleArgs",
     "LocalService",
     "LocalServiceArgs",
     "ModelCache",
     "ModelCacheArgs",
     "NetworkVolume",
     "NetworkVolumeArgs",
+    "RegistryAuth",
+    "RegistryAuthArgs",
     "SigningKey",
     "SigningKeyArgs",
     "Template",
@@ -55,29 +80,62 @@ __all__ = [
     "VisgateError",
     "WarmPool",
     "WarmPoolArgs",
+    "WindowArgs",
     "WorkerImage",
     "WorkerImageArgs",
     "__version__",
     "account_user_hash",
+    "cheapest_gpu",
+    "cheapest_gpu_output",
+    "data_centers",
+    "data_centers_output",
+    "get_data_centers",
+    "get_data_centers_output",
+    "get_endpoints",
+    "get_endpoints_output",
+    "get_gpu_types",
+    "get_gpu_types_output",
+    "get_network_volumes",
+    "get_network_volumes_output",
+    "get_templates",
+    "get_templates_output",
 ]
 
 _MODULES = {
     "ArtifactCdn": "components.artifact_cdn",
     "Bucket": "resources.bucket",
+    "EcrDelegation": "resources.ecr_delegation",
     "Endpoint": "resources.endpoint",
     "Gateway": "components.gateway",
     "GeoRoutedCache": "components.geo_routed_cache",
     "InferencePlatform": "components.inference_platform",
     "LocalCdn": "resources.local_cdn",
+    "LocalSchedule": "resources.local_schedule",
     "LocalService": "resources.local_service",
     "ModelCache": "resources.model_cache",
     "NetworkVolume": "resources.network_volume",
+    "RegistryAuth": "resources.registry_auth",
     "SigningKey": "resources.signing_key",
     "Template": "resources.template",
     "VisgateError": "errors",
     "WarmPool": "resources.warm_pool",
+    "Window": "resources.warm_pool",
     "WorkerImage": "components.worker_image",
     "account_user_hash": "resources.account",
+    "cheapest_gpu": "lookups",
+    "cheapest_gpu_output": "lookups",
+    "data_centers": "lookups",
+    "data_centers_output": "lookups",
+    "get_data_centers": "lookups",
+    "get_data_centers_output": "lookups",
+    "get_endpoints": "lookups",
+    "get_endpoints_output": "lookups",
+    "get_gpu_types": "lookups",
+    "get_gpu_types_output": "lookups",
+    "get_network_volumes": "lookups",
+    "get_network_volumes_output": "lookups",
+    "get_templates": "lookups",
+    "get_templates_output": "lookups",
 }
 
 

@@ -11,8 +11,10 @@ from typing import Any
 import pulumi
 
 from pulumi_visgate.components._base import ArgumentError, child_options
-from pulumi_visgate.resources._settings import NAMESPACE, Settings, is_loopback
+from pulumi_visgate.resources._settings import Settings, is_loopback
+from pulumi_visgate.resources.account import stack_settings
 from pulumi_visgate.resources.local_cdn import LocalCdn
+from pulumi_visgate.resources.local_schedule import LocalSchedule
 from pulumi_visgate.resources.local_service import LocalService
 
 WORKER_REPOSITORY = "local/visgate-worker"
@@ -28,8 +30,7 @@ def settings() -> Settings:
     Raises:
         ArgumentError: They point to a real account, or the local cloud is not known.
     """
-    config = pulumi.Config(NAMESPACE)
-    found = Settings.read(lambda key: config.get(key.removeprefix(f"{NAMESPACE}:")), os.environ)
+    found = stack_settings()
     if not is_loopback(found.runpod_api_url) or not found.host_url:
         detail = (
             "The local cloud is not known here: RUNPOD_API_URL must point to this machine, and VISGATE_HOST_URL too."
@@ -55,6 +56,21 @@ def worker_image() -> str:
 def cdn(parent: pulumi.Resource, name: str, bucket: pulumi.Input[str]) -> pulumi.Output[str]:
     """Publish a bucket at the CDN route and return its URL."""
     return LocalCdn(name, child_options(parent), bucket=bucket).url
+
+
+def schedule(
+    parent: pulumi.Resource, name: str, endpoint_id: pulumi.Input[str], windows: list[Any], min_workers: int
+) -> None:
+    """Let the service host move a pool's minimum.
+
+    Args:
+        parent: Component that owns it.
+        name: Name of the resource.
+        endpoint_id: Endpoint of the pool.
+        windows: Its windows.
+        min_workers: Workers that are kept outside of them.
+    """
+    LocalSchedule(name, child_options(parent), endpoint_id=endpoint_id, windows=windows, min_workers=min_workers)
 
 
 def gateway(parent: pulumi.Resource, name: str, values: Mapping[str, pulumi.Input[Any]]) -> pulumi.Output[str]:

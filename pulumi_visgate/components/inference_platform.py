@@ -5,6 +5,7 @@ from typing import Any, NotRequired, TypedDict
 import pulumi
 from pydantic import Field, field_validator, model_validator
 
+from pulumi_visgate.components import _local
 from pulumi_visgate.components._base import LOCAL, Arguments, checked, child_options, require_local
 from pulumi_visgate.components.artifact_cdn import ArtifactCdn
 from pulumi_visgate.components.gateway import Gateway, OfferedModelArgs
@@ -12,10 +13,10 @@ from pulumi_visgate.components.geo_routed_cache import DEFAULT_SIZE_GB, GeoRoute
 from pulumi_visgate.components.worker_image import WorkerImage
 from pulumi_visgate.resources.account import account_user_hash
 from pulumi_visgate.resources.signing_key import SigningKey
-from pulumi_visgate.resources.warm_pool import WarmPool
+from pulumi_visgate.resources.warm_pool import WarmPool, WindowArgs
 from visgate_contract.jobs import WEBHOOK_SECRET_ENV
 from visgate_contract.names import model_slug
-from visgate_contract.pools import PoolPolicy
+from visgate_contract.pools import PoolPolicy, Window
 from visgate_contract.signing import derive_webhook_secret
 from visgate_contract.tasks import Task
 
@@ -30,9 +31,11 @@ class PlatformModelArgs(TypedDict):
     tasks: NotRequired[list[str]]
     """What callers may ask of it; `text2img` when left out. One pool each."""
     policy: NotRequired[str]
-    """`on_demand`, the default, or `always_on`."""
+    """`on_demand`, the default, `always_on` or `scheduled_warm`."""
+    windows: NotRequired[list[WindowArgs]]
+    """When `scheduled_warm` pools keep workers."""
     min_workers: NotRequired[int]
-    """Workers that an `always_on` pool keeps, and that are paid for; 1 by default."""
+    """Workers that are always kept, and paid for; 1 by default for `always_on`, 0 for `scheduled_warm`."""
     max_workers: NotRequired[int]
     """Most workers at once, 3 by default."""
     idle_timeout_s: NotRequired[int]
@@ -67,14 +70,23 @@ class _Model(Arguments):
     source: str = Field(min_length=1)
     tasks: list[Task] = Field(default_factory=lambda: [Task.TEXT2IMG], min_length=1)
     policy: PoolPolicy = PoolPolicy.ON_DEMAND
+    windows: list[Window] = Field(default_factory=list)
     min_workers: int | None = Field(default=None, ge=0)
     max_workers: int | None = Field(default=None, ge=1)
     idle_timeout_s: int | None = Field(default=None, ge=1, le=3600)
     gpu_pools: list[str] = Field(default_factory=list)
 
+    @model_validator(mode="after")
+    def _has_windows_if_scheduled(self) -> "_Model":
+        if (self.policy == PoolPolicy.SCHEDULED_WARM) != bool(self.windows):
+            message = "windows and policy scheduled_warm need each other"
+            raise ValueError(message)
+        return self
+
     def pool_args(self) -> dict[str, Any]:
         """Return what was given of the arguments that a pool has under the same name."""
-        return self.model_dump(include={"min_workers", "max_workers", "idle_timeout_s"}, exclude_none=True)
+        given = {"windows", "min_workers", "max_workers", "idle_timeout_s"}
+        return self.model_dump(mode="json", include=given, exclude_none=True, exclude_defaults=True)
 
 
 class _Checked(Arguments):
@@ -185,8 +197,9 @@ class InferencePlatform(pulumi.ComponentResource):
     ) -> WarmPool:
         user = account_user_hash()
         secret = pulumi.Output.all(signing_key, user).apply(lambda known: derive_webhook_secret(known[0], known[1]))
-        return WarmPool(
-            f"{name}-{model_slug(model.model_id)}-{task}",
+        pool_name = f"{name}-{model_slug(model.model_id)}-{task}"
+        pool = WarmPool(
+            pool_name,
             child_options(self),
             model_id=model.model_id,
             task=task.value,
@@ -198,6 +211,10 @@ class InferencePlatform(pulumi.ComponentResource):
             env={WEBHOOK_SECRET_ENV: secret},
             **model.pool_args(),
         )
+        if model.windows:
+            windows = model.pool_args()["windows"]
+            _local.schedule(self, f"{pool_name}-schedule", pool.id, windows, model.min_workers or 0)
+        return pool
 
 
 def _some(**values: Any) -> Any:

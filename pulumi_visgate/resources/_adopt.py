@@ -9,12 +9,20 @@ from pulumi_visgate.runpod.errors import DeadlineExceeded, RunpodError, RunpodUn
 
 NamedT = TypeVar("NamedT", bound=Named)
 
+_TAKE_OVER = "Choose another name, leave name out, or set adopt=True to take it over."
+
 # After these nobody knows whether the change was made.
 _MAYBE_DONE = (RunpodUnreachable, DeadlineExceeded, ServerFault)
 
 
 def find_or_create(
-    *, kind: str, name: str, ours: bool, listing: Listing[NamedT], create: Callable[[], NamedT]
+    *,
+    kind: str,
+    name: str,
+    ours: bool,
+    listing: Listing[NamedT],
+    create: Callable[[], NamedT],
+    hint: str = _TAKE_OVER,
 ) -> tuple[NamedT, bool]:
     """Return the one resource of this name, made now or by an interrupted run.
 
@@ -27,6 +35,7 @@ def find_or_create(
         ours: Whether something of this name may be taken over.
         listing: List of the account.
         create: Makes the API call.
+        hint: What to do when the name is taken.
 
     Returns:
         The resource, and whether it was there already.
@@ -35,7 +44,7 @@ def find_or_create(
         NameTaken: Something of this name is there and may not be taken over, or there are several.
         RunpodError: The call failed.
     """
-    if there := _pick(kind, name, listing.named(name), ours=ours):
+    if there := _pick(kind, name, listing.named(name), ours=ours, hint=hint):
         return there, True
     try:
         return create(), False
@@ -54,7 +63,7 @@ def _made_after_all(kind: str, name: str, listing: Listing[NamedT]) -> NamedT | 
         return None  # the first error is the one to tell
 
 
-def _pick(kind: str, name: str, found: list[NamedT], *, ours: bool) -> NamedT | None:
+def _pick(kind: str, name: str, found: list[NamedT], *, ours: bool, hint: str = _TAKE_OVER) -> NamedT | None:
     if not found:
         return None
     ids = ", ".join(item.id for item in found)
@@ -63,5 +72,5 @@ def _pick(kind: str, name: str, found: list[NamedT], *, ours: bool) -> NamedT | 
         raise NameTaken(detail, hint="Delete those that nothing uses, or choose another name.")
     if not ours:
         detail = f"name: there is a {kind} called {name!r} already ({ids})."
-        raise NameTaken(detail, hint="Choose another name, leave name out, or set adopt=True to take it over.")
+        raise NameTaken(detail, hint=hint)
     return found[0]

@@ -168,7 +168,7 @@ class EndpointCrud(Crud, WithEnv):
 
     def create(self, inputs: Properties) -> tuple[str, dict[str, Any]]:
         """Call `createEndpoint`."""
-        body = request(inputs, self.api_env(inputs))
+        body = request(self.api_values(inputs), self.api_env(inputs))
         endpoint, there = find_or_create(
             kind=self.kind,
             name=inputs["name"],
@@ -194,7 +194,7 @@ class EndpointCrud(Crud, WithEnv):
 
     def update(self, id_: str, olds: Properties, news: Properties) -> dict[str, Any]:
         """Call `updateEndpoint` with what differs."""
-        body = patch(self.api_changes(self.diff(olds, news).changed), news, self.api_env(news))
+        body = patch(self.api_changes(self.diff(olds, news).changed), self.api_values(news), self.api_env(news))
         if not body:
             return dict(olds) | {name: news[name] for name in self.notes if name in news}
         endpoint = self.session.runpod.update_endpoint(id_, UpdateEndpoint.model_validate(body))
@@ -212,6 +212,10 @@ class EndpointCrud(Crud, WithEnv):
     def api_changes(self, changed: tuple[str, ...]) -> tuple[str, ...]:
         """Name the endpoint inputs that these changes are made of."""
         return changed
+
+    def api_values(self, values: Properties) -> Properties:
+        """Return the inputs as the API gets them now."""
+        return values
 
     def api_env(self, values: Properties) -> dict[str, str]:
         """Return the environment as the API gets it."""

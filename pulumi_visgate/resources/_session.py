@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pulumi_visgate.runpod.models.catalog import DataCenter, GpuType
     from pulumi_visgate.runpod.models.endpoint import Endpoint
+    from pulumi_visgate.runpod.models.registry import EcrDelegation, Registry
     from pulumi_visgate.runpod.models.template import Template
     from pulumi_visgate.runpod.models.volume import NetworkVolume
 
@@ -34,7 +35,7 @@ class Named(Protocol):
         """Runpod's id."""
 
     @property
-    def name(self) -> str:
+    def name(self) -> str | None:
         """Name, not unique."""
 
 
@@ -126,6 +127,12 @@ class Session:
         self.templates: Listing[Template] = Listing(lambda: self.runpod.list_templates())  # noqa: PLW0108, made late
         self.volumes: Listing[NetworkVolume] = Listing(
             lambda: self.runpod.list_network_volumes()  # noqa: PLW0108, made late
+        )
+        self.registries: Listing[Registry] = Listing(
+            lambda: self.runpod.list_registries()  # noqa: PLW0108, made late
+        )
+        self.delegations: Listing[EcrDelegation] = Listing(
+            lambda: self.runpod.list_delegations()  # noqa: PLW0108, made late
         )
         self._runpod = Once(lambda: RunpodClient(settings.require_key(), base_url=settings.runpod_api_url))
         self._host = Once(self._connect_host)

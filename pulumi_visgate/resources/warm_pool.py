@@ -1,23 +1,28 @@
 """WarmPool: an endpoint for one model and task, with a policy for how many workers wait."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Required, TypedDict, Unpack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, ClassVar, NotRequired, Required, TypedDict, Unpack
 
 import pulumi
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from pulumi_visgate.resources._crud import Inputs, Problem
 from pulumi_visgate.resources._endpoint_crud import EndpointCrud, EndpointInputs
 from pulumi_visgate.resources._provider import Provider, VisgateResource
+from pulumi_visgate.resources._session import Session
 from pulumi_visgate.resources._values import UNKNOWN, Properties, has_unknown
 from pulumi_visgate.resources.endpoint import CpuFlavorArgs
+from pulumi_visgate.resources.reconcile import reconcile
 from visgate_contract.jobs import MODEL_ID_ENV, MODEL_REVISION_ENV
 from visgate_contract.names import EndpointName
-from visgate_contract.pools import PoolPolicy
+from visgate_contract.pools import PoolPolicy, Window, effective_minimum, next_transition
 from visgate_contract.tasks import Task
 
 DEFAULT_IDLE_TIMEOUT_S = 60
 DEFAULT_EXECUTION_TIMEOUT_S = 900
+WINDOWS: TypeAdapter[list[Window]] = TypeAdapter(list[Window])
+_OWN = ("model_id", "model_revision", "task", "policy", "windows")
 
 
 class WarmPoolInputs(EndpointInputs):
@@ -28,6 +33,7 @@ class WarmPoolInputs(EndpointInputs):
     task: Task = Task.TEXT2IMG
     policy: PoolPolicy = PoolPolicy.ON_DEMAND
     min_workers: int | None = Field(default=None, ge=0)  # type: ignore[assignment]  # follows from the policy
+    windows: list[Window] = Field(default_factory=list)
     execution_timeout_s: int = Field(default=DEFAULT_EXECUTION_TIMEOUT_S, ge=1)
 
 
@@ -36,7 +42,11 @@ class WarmPoolCrud(EndpointCrud):
 
     kind = "WarmPool"
     model: ClassVar[type[Inputs]] = WarmPoolInputs
-    outputs: ClassVar[tuple[str, ...]] = (*EndpointCrud.outputs, "effective_min_workers")
+    outputs: ClassVar[tuple[str, ...]] = (*EndpointCrud.outputs, "effective_min_workers", "next_transition")
+
+    def __init__(self, session: Session, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        super().__init__(session)
+        self._now = now
 
     def complete(self, values: dict[str, Any]) -> None:
         """Fill in what follows from the policy."""
@@ -67,9 +77,10 @@ class WarmPoolCrud(EndpointCrud):
         yield from super().rules(values)
         policy, least = values.get("policy"), values.get("min_workers")
         if policy == PoolPolicy.SCHEDULED_WARM:
-            reason = "scheduled_warm needs windows, which this release does not have; use always_on or on_demand."
-            yield Problem("policy", reason)
-        elif policy == PoolPolicy.ON_DEMAND and least != 0 and not has_unknown(least):
+            yield from _window_problems(values)
+        elif values.get("windows"):
+            yield Problem("windows", f"do not apply to policy {policy}; use scheduled_warm.")
+        if policy == PoolPolicy.ON_DEMAND and least != 0 and not has_unknown(least):
             yield Problem("min_workers", "must be 0 for policy on_demand; use always_on to keep workers.")
         elif policy == PoolPolicy.ALWAYS_ON and least == 0:
             yield Problem("min_workers", "must be at least 1 for policy always_on; use on_demand to keep none.")
@@ -85,8 +96,17 @@ class WarmPoolCrud(EndpointCrud):
         yield from (name for name in ("model_id", "task") if name in changed)
 
     def create(self, inputs: Properties) -> tuple[str, dict[str, Any]]:
-        """Call `createEndpoint`."""
+        """Call `createEndpoint`; a scheduled pool that was there already is given the minimum of the moment."""
         id_, outs = super().create(inputs)
+        if id_ in self.session.adopted and _scheduled(inputs):
+            done = reconcile(
+                self.session.runpod,
+                id_,
+                _windows(inputs),
+                self._now(),
+                min_workers=int(inputs.get("min_workers") or 0),
+            )
+            outs["effective_min_workers"] = done.minimum
         return id_, self._with_policy(outs, inputs)
 
     def update(self, id_: str, olds: Properties, news: Properties) -> dict[str, Any]:
@@ -94,8 +114,13 @@ class WarmPoolCrud(EndpointCrud):
         return self._with_policy(super().update(id_, olds, news), news)
 
     def api_changes(self, changed: tuple[str, ...]) -> tuple[str, ...]:
-        """Another revision is another environment."""
-        return (*changed, "env") if "model_revision" in changed else changed
+        """Another revision is another environment, other windows are another minimum."""
+        more = {"model_revision": "env", "windows": "min_workers", "policy": "min_workers"}
+        return (*changed, *(more[name] for name in changed if name in more))
+
+    def api_values(self, values: Properties) -> Properties:
+        """Put in the minimum of the moment."""
+        return {**values, "min_workers": self._minimum(values)} if _scheduled(values) else values
 
     def api_env(self, values: Properties) -> dict[str, str]:
         """Add what the worker must know about its model."""
@@ -109,14 +134,46 @@ class WarmPoolCrud(EndpointCrud):
 
     def _found(self, endpoint: Any, props: Properties) -> Any:
         found = super()._found(endpoint, props)
-        noted = {n: props[n] for n in ("model_id", "model_revision", "task", "policy") if n in props}
+        noted = {name: props[name] for name in _OWN if name in props}
+        if _scheduled(props):
+            noted["min_workers"] = props.get("min_workers", 0)  # the endpoint's own is the scheduler's
         found.inputs.update(noted)
-        found.outs.update(noted, effective_min_workers=endpoint.workers.min)
+        found.outs.update(noted, effective_min_workers=endpoint.workers.min, **self._following(props))
         return found
+
+    def _minimum(self, values: Properties) -> int:
+        least = int(values.get("min_workers") or 0)
+        return effective_minimum(PoolPolicy.SCHEDULED_WARM, _windows(values), self._now(), min_workers=least)
+
+    def _following(self, values: Properties) -> dict[str, str]:
+        if not _scheduled(values):
+            return {}
+        least = int(values.get("min_workers") or 0)
+        following = next_transition(PoolPolicy.SCHEDULED_WARM, _windows(values), self._now(), min_workers=least)
+        return {"next_transition": following[0].isoformat()} if following else {}
 
     @staticmethod
     def _with_policy(outs: dict[str, Any], inputs: Properties) -> dict[str, Any]:
-        return outs | {n: inputs[n] for n in ("model_id", "model_revision", "task", "policy") if n in inputs}
+        kept = {name: value for name, value in outs.items() if name not in _OWN}
+        return kept | {name: inputs[name] for name in _OWN if name in inputs}
+
+
+def _scheduled(values: Properties) -> bool:
+    return values.get("policy") == PoolPolicy.SCHEDULED_WARM
+
+
+def _windows(values: Properties) -> list[Window]:
+    return WINDOWS.validate_python(values.get("windows") or [])
+
+
+def _window_problems(values: Properties) -> Iterator[Problem]:
+    windows, most = values.get("windows"), values.get("max_workers")
+    if not windows:
+        yield Problem("windows", "are required for policy scheduled_warm.")
+    elif not has_unknown([windows, most]):
+        for number, window in enumerate(windows):
+            if window["min_workers"] > most:
+                yield Problem("windows", f"{number}.min_workers: must not be above max_workers, {most}.")
 
 
 def _model_env(values: Properties) -> dict[str, str]:
@@ -132,6 +189,21 @@ class WarmPoolProvider(Provider):
     crud: ClassVar = WarmPoolCrud
 
 
+class WindowArgs(TypedDict):
+    """A time of the week in which a pool keeps workers."""
+
+    start: str
+    """Wall clock time as `HH:MM` from which they are kept."""
+    end: str
+    """Wall clock time as `HH:MM` until which they are, or `24:00`; on the next day when it is before `start`."""
+    timezone: str
+    """IANA name of the time zone, such as `Europe/Berlin`."""
+    days: NotRequired[list[str]]
+    """Days on which the window begins, `mon` to `sun`; every day when left out."""
+    min_workers: NotRequired[int]
+    """Workers that are kept, and paid for; 1 by default."""
+
+
 class WarmPoolArgs(TypedDict, total=False):
     """Arguments of `WarmPool`; give `gpu_pools` or `cpus`."""
 
@@ -144,9 +216,11 @@ class WarmPoolArgs(TypedDict, total=False):
     task: pulumi.Input[str]
     """`text2img`, the default, `image2img` or `text2video`. A change replaces the pool."""
     policy: pulumi.Input[str]
-    """`on_demand`, the default, which keeps no worker and costs nothing when idle, or `always_on`."""
+    """`on_demand`, the default, which keeps no worker and costs nothing when idle, `always_on` or `scheduled_warm`."""
+    windows: pulumi.Input[Sequence[pulumi.Input[WindowArgs]]]
+    """When a `scheduled_warm` pool keeps workers; where several are open, the one with the most counts."""
     min_workers: pulumi.Input[int]
-    """Workers of an `always_on` pool that always run, and are paid for; 1 by default."""
+    """Workers that are always kept, and paid for; 1 by default for `always_on`, 0 for `scheduled_warm`."""
     max_workers: pulumi.Input[int]
     """Most workers at once, 3 by default."""
     env: pulumi.Input[Mapping[str, pulumi.Input[str]]]
@@ -189,6 +263,9 @@ class WarmPool(VisgateResource, module="visgate", name="WarmPool"):
     task: pulumi.Output[str]
     policy: pulumi.Output[str]
     effective_min_workers: pulumi.Output[int]
+    """Minimum of the endpoint at the last `up` or `refresh`."""
+    next_transition: pulumi.Output[str | None]
+    """When the windows change it next, in UTC, seen from then."""
     run_url: pulumi.Output[str]
     health_url: pulumi.Output[str]
 

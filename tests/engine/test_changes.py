@@ -6,6 +6,7 @@ import pytest
 
 from pulumi_visgate.local.emulator.testing import RunpodEmulator
 from pulumi_visgate.runpod import RunpodClient
+from pulumi_visgate.runpod.models.endpoint import EndpointWorkers, UpdateEndpoint
 from pulumi_visgate.runpod.models.volume import CreateNetworkVolume
 from tests.engine.conftest import Stack
 
@@ -20,6 +21,7 @@ for name, (kind, args) in json.loads(os.environ["SPEC"]).items():
 """
 GPU: dict[str, object] = {"image": "acme/worker:1", "gpu_pools": ["ADA_24", "AMPERE_24"]}
 VOLUME: dict[str, object] = {"size_gb": 20, "data_center": "EU-RO-1"}
+WINDOW = {"start": "00:00", "end": "24:00", "timezone": "Europe/Berlin"}
 POOL: dict[str, object] = {"model_id": "acme/tiny", **GPU}
 
 # name: kind, before, after, operation
@@ -40,6 +42,7 @@ TABLE: dict[str, tuple[str, dict[str, object], dict[str, object], str | None]] =
     "bucket": ("Bucket", {"name": "engine-one"}, {"name": "engine-two"}, "replace"),
     "model": ("WarmPool", POOL, {**POOL, "model_id": "acme/other"}, "replace"),
     "policy": ("WarmPool", POOL, {**POOL, "policy": "always_on", "max_workers": 2}, "update"),
+    "scheduled": ("WarmPool", POOL, {**POOL, "policy": "scheduled_warm", "windows": [WINDOW]}, "update"),
     "rotated": ("SigningKey", {}, {"rotation": "2"}, "replace"),
 }
 
@@ -65,13 +68,15 @@ def test_every_change_is_an_update_or_a_replacement_as_the_api_allows(
     for name, (_, _, _, operation) in TABLE.items():
         assert (before[name] != after[name]) == (operation == "replace"), name
     stack.run("preview", "--expect-no-changes", SPEC=_spec(2))
+    assert runpod.get_endpoint(after["scheduled"]).workers.min == 1
+    runpod.update_endpoint(after["scheduled"], UpdateEndpoint(workers=EndpointWorkers(min=0)))  # as a scheduler does
     stack.run("refresh", "--yes", "--skip-preview", "--expect-no-changes", SPEC=_spec(2))
 
     stack.up(SPEC=_spec(1))  # and back
     stack.run("preview", "--expect-no-changes", SPEC=_spec(1))
     names = [endpoint.name for endpoint in runpod.list_endpoints()]
     names += [volume.name for volume in runpod.list_network_volumes()]
-    assert len(names) == len(set(names)) == 13
+    assert len(names) == len(set(names)) == 14
 
     _a_forced_replacement_makes_a_new_one(stack, runpod)
     stack.run("destroy", "--yes", "--skip-preview", SPEC=_spec(1))

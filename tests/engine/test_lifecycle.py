@@ -19,6 +19,7 @@ from visgate_contract.tasks import Task
 
 pytestmark = pytest.mark.engine
 
+REGISTRY_USER, REGISTRY_PASSWORD = "canary-of-a-registry-user", "canary-of-a-registry-password"
 PROGRAM = f"""
 import os
 import pulumi
@@ -26,7 +27,11 @@ from pulumi_visgate import *
 from visgate_contract.signing import derive_webhook_secret
 
 secret = {ENV_SECRET!r}
-template = Template("template", image="acme/worker:1", env={{"TOKEN": secret}})
+auth = RegistryAuth(
+    "ghcr", username={REGISTRY_USER!r}, password=os.environ.get("PASSWORD", {REGISTRY_PASSWORD!r})
+)
+EcrDelegation("ecr", repository_arn="arn:aws:ecr:us-east-2:418399314813:repository/acme/worker")
+template = Template("template", image="acme/worker:1", env={{"TOKEN": secret}}, registry_id=auth.id)
 volume = NetworkVolume("cache", size_gb=10, data_center="EU-RO-1")
 endpoint = Endpoint(
     "sd", image="acme/worker:1", gpu_pools=["ADA_24", "AMPERE_24"], network_volume_ids=[volume.id],
@@ -57,6 +62,7 @@ def test_a_stack_lives_from_up_to_destroy(
 
     _nothing_to_do(stack, runpod_emulator)
     _endpoints_are_as_declared(stack, runpod, runpod_emulator, ids)
+    said += _another_password_comes_before_the_old_one_goes(stack, runpod, ids)
     said += _drift_is_shown_and_repaired(stack, runpod, ids, s3_endpoint)
     _the_state_holds_no_secret(stack, runpod_emulator, said)
 
@@ -67,11 +73,12 @@ def test_a_stack_lives_from_up_to_destroy(
 
 def _nothing_to_do(stack: Stack, emulator: RunpodEmulator) -> None:
     emulator.reset_requests()
-    assert "8 unchanged" in stack.run("preview", "--expect-no-changes").text
-    assert "8 unchanged" in stack.run("up", "--yes", "--skip-preview", "--expect-no-changes").text
+    assert "10 unchanged" in stack.run("preview", "--expect-no-changes").text
+    assert "10 unchanged" in stack.run("up", "--yes", "--skip-preview", "--expect-no-changes").text
     assert emulator.requests() == {}  # an unchanged stack costs no call of the quota
-    assert "8 unchanged" in stack.run("refresh", "--yes", "--skip-preview", "--expect-no-changes").text
-    assert emulator.requests() == {"listEndpoints": 1, "listTemplates": 1, "listNetworkVolumes": 1}
+    assert "10 unchanged" in stack.run("refresh", "--yes", "--skip-preview", "--expect-no-changes").text
+    lists = ("listEndpoints", "listTemplates", "listNetworkVolumes", "listRegistries", "listDelegations")
+    assert emulator.requests() == dict.fromkeys(lists, 1)
 
 
 def _endpoints_are_as_declared(
@@ -92,6 +99,21 @@ def _endpoints_are_as_declared(
     assert endpoint.network_volumes == [ids["cache"]]
     manifest = emulator.volumes_dir / ids["cache"] / "models/acme/tiny/.visgate-manifest.json"
     assert set(json.loads(manifest.read_text())["files"]) == {"model_index.json", "unet/weights.safetensors"}
+
+
+def _another_password_comes_before_the_old_one_goes(
+    stack: Stack, runpod: RunpodClient, ids: dict[str, str]
+) -> list[str]:
+    other = "canary-of-another-password"
+    preview = stack.preview(PASSWORD=other).text
+    assert "RegistryAuth: (replace)" in preview
+    assert "fingerprint" in preview
+    up = stack.up(PASSWORD=other).text
+    [auth] = runpod.list_registries()
+    assert auth.id != ids["ghcr"]
+    assert runpod.get_template(ids["template"]).registry == auth.id
+    back = stack.up().text
+    return [preview, up, back]
 
 
 def _drift_is_shown_and_repaired(
@@ -125,7 +147,7 @@ def _drift_is_shown_and_repaired(
     assert (
         s3.head_object(Bucket=ids["cache"], Key="models/acme/tiny/unet/weights.safetensors")["ContentLength"] == 10_000
     )
-    assert "8 unchanged" in stack.run("preview", "--expect-no-changes").text
+    assert "10 unchanged" in stack.run("preview", "--expect-no-changes").text
     return [refreshed, preview, repaired]
 
 
@@ -133,12 +155,12 @@ def _the_state_holds_no_secret(stack: Stack, emulator: RunpodEmulator, said: lis
     signing_key = stack.run("stack", "output", "key", "--show-secrets").text.strip()
     assert len(signing_key) > 40
     state = stack.exported()
-    for secret in (ENV_SECRET, emulator.key, S3_SECRET, signing_key, "another"):
+    for secret in (ENV_SECRET, emulator.key, S3_SECRET, signing_key, "another", REGISTRY_USER, REGISTRY_PASSWORD):
         for text in (state, *said):
             assert secret not in text
     resources = json.loads(state)["deployment"]["resources"]
     pickles = [item["inputs"]["__provider"] for item in resources if "__provider" in item.get("inputs", {})]
-    assert len(pickles) == 7
+    assert len(pickles) == 9
     for pickled in pickles:
         strings = [
             argument

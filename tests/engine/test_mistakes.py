@@ -25,7 +25,16 @@ CASES: list[tuple[str, dict[str, object], list[str]]] = [
     ("Endpoint", {**GPU, "gpu_pools": ["RTX_9000"]}, ["gpu_pools", "RTX_9000 is no serverless GPU pool", "ADA_24"]),
     ("Endpoint", {**GPU, "max_worker": 3}, ["max_worker", "Did you mean max_workers?"]),
     ("Endpoint", {**GPU, "env": {"BAD NAME": ENV_SECRET}}, ["env: ", "pattern"]),
-    ("WarmPool", {**GPU, "model_id": "a/b", "policy": "scheduled_warm"}, ["policy", "use always_on or on_demand"]),
+    (
+        "WarmPool",
+        {
+            **GPU,
+            "model_id": "a/b",
+            "policy": "scheduled_warm",
+            "windows": [{"start": "09:00", "end": "18:00", "timezone": "Mars/Olympus"}],
+        },
+        ["property windows", "0.timezone: ", "no IANA time zone"],
+    ),
     ("ModelCache", {"model_id": "a/b", "source": "nowhere", "bucket": "b"}, ["property source", "model_index.json"]),
 ]
 

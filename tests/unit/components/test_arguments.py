@@ -82,6 +82,18 @@ def test_the_platform_fits_together(recorder: Recorder) -> None:
     assert json.loads(env["VISGATE_GATEWAY_DATA_CENTER_IDS"]) == PLATFORM["regions"]
 
 
+def test_a_scheduled_model_has_a_schedule_beside_its_pool(recorder: Recorder) -> None:
+    window = {"start": "09:00", "end": "18:00", "timezone": "Europe/Berlin", "min_workers": 2}
+    model = {**MODEL, "policy": "scheduled_warm", "windows": [window], "min_workers": 1}
+    run(lambda: InferencePlatform("p", {**PLATFORM, "models": [model]}))  # type: ignore[typeddict-item]  # built above
+    [name] = [name for name, (typ, _) in recorder.made.items() if typ.endswith("WarmPool")]
+    _, pool = recorder.made[name]
+    _, schedule = recorder.made[f"{name}-schedule"]
+    assert pool["windows"] == schedule["windows"] == [window]
+    assert (pool["min_workers"], schedule["min_workers"]) == (1, 1)
+    assert schedule["endpoint_id"] == f"id-of-{name}"
+
+
 def _revealed(value: dict[str, Any]) -> dict[str, Any]:
     """Return what is inside a secret; anything else is not one."""
     assert value[rpc._special_sig_key] == rpc._special_secret_sig
@@ -93,6 +105,8 @@ def _revealed(value: dict[str, Any]) -> dict[str, Any]:
     [
         ({"regions": []}, "InferencePlatform: regions: "),
         ({"models": [{**MODEL, "policy": "sometimes"}]}, "models.0.policy: "),
+        ({"models": [{**MODEL, "policy": "scheduled_warm"}]}, "models.0: "),
+        ({"models": [{**MODEL, "windows": [{"start": "9"}]}]}, "models.0.windows.0.start: "),
         ({"models": [MODEL, MODEL]}, "names a model twice"),
         ({"models": [{**MODEL, "tasks": ["text2speech"]}]}, "models.0.tasks.0: "),
         ({"volume_size_gb": -1}, "volume_size_gb: "),

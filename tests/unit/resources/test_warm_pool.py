@@ -1,3 +1,4 @@
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +15,11 @@ POOL = {"model_id": "acme/tiny", "image": "acme/worker:1", "gpu_pools": ["ADA_24
 @pytest.fixture
 def crud(session: MemorySession) -> WarmPoolCrud:
     return WarmPoolCrud(session)
+
+
+NINE = datetime(2026, 6, 1, 9, tzinfo=UTC)
+WINDOWS = [{"start": "09:00", "end": "18:00", "timezone": "UTC", "min_workers": 2.0}]  # Pulumi's numbers are floats
+SCHEDULED: dict[str, Any] = {"policy": "scheduled_warm", "windows": WINDOWS}
 
 
 def checked(crud: WarmPoolCrud, **inputs: Any) -> dict[str, Any]:
@@ -39,7 +45,17 @@ def test_the_policy_decides_the_minimum(crud: WarmPoolCrud) -> None:
 @pytest.mark.parametrize(
     ("inputs", "name", "said"),
     [
-        ({"policy": "scheduled_warm"}, "policy", "use always_on or on_demand"),
+        ({"policy": "scheduled_warm"}, "windows", "required for policy scheduled_warm"),
+        ({"windows": [{"start": "09:00", "end": "18:00", "timezone": "UTC"}]}, "windows", "use scheduled_warm"),
+        ({"policy": "scheduled_warm", "windows": [{"start": "9"}]}, "windows", "0.timezone: "),
+        (
+            {
+                "policy": "scheduled_warm",
+                "windows": [{"start": "09:00", "end": "18:00", "timezone": "UTC", "min_workers": 4}],
+            },
+            "windows",
+            "0.min_workers: must not be above max_workers, 3",
+        ),
         ({"min_workers": 1}, "min_workers", "must be 0 for policy on_demand"),
         ({"policy": "always_on", "min_workers": 0}, "min_workers", "at least 1"),
         ({"task": "text2speech"}, "task", "text2img"),
@@ -93,3 +109,59 @@ def test_another_model_or_task_is_another_pool(crud: WarmPoolCrud) -> None:
     assert crud.diff(outs, checked(crud, model_id="acme/other")).replaces == ("model_id",)
     assert crud.diff(outs, checked(crud, task="image2img")).replaces == ("task",)
     assert crud.diff(outs, checked(crud, policy="always_on")).replaces == ()
+
+
+def test_a_scheduled_pool_has_the_minimum_of_the_moment(session: MemorySession, memory: MemoryRunpod) -> None:
+    crud = WarmPoolCrud(session, now=lambda: NINE)
+    inputs = checked(crud, **SCHEDULED)
+    assert inputs["windows"][0]["days"] == ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+    id_, outs = crud.create(inputs)
+    assert memory.items["endpoint"][id_]["workers"]["min"] == 2
+    assert (outs["min_workers"], outs["effective_min_workers"]) == (0, 2)
+    assert outs["next_transition"] == "2026-06-01T18:00:00+00:00"
+    assert crud.diff(outs, inputs).changed == ()
+
+    night = WarmPoolCrud(session, now=lambda: NINE + timedelta(hours=12))
+    later = checked(night, **SCHEDULED, image="acme/worker:2")
+    outs = night.update(id_, outs, later)
+    image: dict[str, object] = {"image": "acme/worker:2"}
+    assert memory.calls[-1] == ("update_endpoint", image)  # the minimum is the scheduler's
+    other = checked(night, **{**SCHEDULED, "windows": [{**WINDOWS[0], "end": "23:00"}]}, image="acme/worker:2")
+    assert night.diff(outs, other).changed == ("windows",)
+    outs = night.update(id_, outs, other)
+    minimum: dict[str, object] = {"workers": {"min": 2}}
+    assert memory.calls[-1] == ("update_endpoint", minimum)
+    assert night.diff(outs, other).changed == ()
+
+    on_demand = checked(night, image="acme/worker:2")
+    outs = night.update(id_, outs, on_demand)
+    assert memory.items["endpoint"][id_]["workers"]["min"] == 0
+    assert "windows" not in outs
+    assert "next_transition" not in outs
+    assert night.diff(outs, on_demand).changed == ()
+
+
+def test_what_the_scheduler_moves_is_no_drift_and_everything_else_is(memory: MemoryRunpod) -> None:
+    crud = WarmPoolCrud(MemorySession(memory), now=lambda: NINE)
+    inputs = checked(crud, **SCHEDULED, min_workers=1)
+    id_, outs = crud.create(inputs)
+    memory.items["endpoint"][id_]["workers"].update(min=1)
+    found = WarmPoolCrud(MemorySession(memory), now=lambda: NINE + timedelta(hours=10)).read(id_, outs)
+    assert found is not None
+    assert found.inputs == inputs
+    assert found.outs["effective_min_workers"] == 1
+    assert found.outs["next_transition"] == "2026-06-02T09:00:00+00:00"
+    assert crud.diff(found.outs, inputs).changed == ()
+
+    memory.items["endpoint"][id_]["workers"].update(max=0)
+    found = WarmPoolCrud(MemorySession(memory)).read(id_, outs)
+    assert found is not None
+    assert crud.diff(found.outs, inputs).changed == ("max_workers",)
+
+
+def test_a_half_made_scheduled_pool_is_brought_to_the_moment(memory: MemoryRunpod) -> None:
+    inputs = checked(WarmPoolCrud(MemorySession(memory)), **SCHEDULED)
+    id_, _ = WarmPoolCrud(MemorySession(memory), now=lambda: NINE - timedelta(hours=1)).create(inputs)
+    again = WarmPoolCrud(MemorySession(memory), now=lambda: NINE).create(inputs)
+    assert (again[0], again[1]["effective_min_workers"]) == (id_, 2)
+    assert memory.items["endpoint"][id_]["workers"]["min"] == 2
