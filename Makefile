@@ -59,7 +59,7 @@ check: setup ## format, lint, types, import layers
 test: setup ## every tier: unit, contract, engine, e2e, chaos, canary
 	@$(PYTHON3) tools/toolchain.py ensure yaml
 	$(ENTER)
-	.venv/bin/pytest -m "$(MARKED)"
+	.venv/bin/pytest -m "$(MARKED)" -n 2 --dist loadgroup
 
 .PHONY: test-engine
 test-engine: setup ## the tier with the real Pulumi engine

@@ -94,3 +94,11 @@ def local_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Loca
 def empty_project(tmp_path: Path) -> Iterator[LocalStack]:
     """A project in which nothing was started yet."""
     yield from _new_stack(tmp_path)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a folder in one process of a parallel run: what its tests share is dear to make."""
+    for item in items:
+        tier, layer, *_ = (*item.path.relative_to(CHECKOUT / "tests").parts, "")
+        stack_or_folder = "stack" if tier in {"e2e", "canary"} else f"{tier}/{layer}" if tier == "unit" else tier
+        item.add_marker(pytest.mark.xdist_group(stack_or_folder))
