@@ -120,6 +120,21 @@ def the_gateway(found: Evidence, stack: Any) -> None:
                 found.add(f"deployments of {which}", described(http.get("/v1/deployments")))
                 found.add(f"wrong body of {which}", described(http.post("/v1/jobs", json={key: hf_token})))
                 found.add(f"wrong path of {which}", described(http.get(f"/v1/jobs/{key}")))
+                in_fals_way = {"authorization": f"Key {key}"}
+                for path, body in ((MODEL, {key: hf_token}), ("nobody/nothing", {"prompt": key})):
+                    refused = http.post(f"/fal/{path}", json=body, headers=in_fals_way)
+                    found.add(f"fal's {path} of {which}", described(refused))
+                status = http.get(f"/fal/{MODEL}/requests/{job_id}/status?logs=1", headers=in_fals_way)
+                found.add(f"fal's status of {which}", described(status))
+                result = http.get(f"/{MODEL}/requests/{job_id}", headers=in_fals_way)
+                found.add(f"fal's result of {which}", described(result))
+                found.add(
+                    f"key of fal's kind elsewhere of {which}", described(http.get("/v1/jobs/x", headers=in_fals_way))
+                )
+                wrong = http.post("/v1/images/generations", json={"model": key, "prompt": hf_token, "size": key})
+                found.add(f"OpenAI's refusal of {which}", described(wrong))
+                forged = http.post(f"/v1/callbacks/runpod/{key}", json={"id": hf_token, "status": "FAILED"})
+                found.add(f"forged callback of {which}", described(forged))
                 found.add(f"no JSON of {which}", described(http.post("/v1/jobs", content=f"{key} {hf_token}")))
         expected = Status.READY if which == "Runpod key" else Status.FAILED
         assert events[-1].data.status is expected, events[-1]

@@ -6,9 +6,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pulumi_visgate.gateway import problems
 from pulumi_visgate.gateway.problems import Refused
+from pulumi_visgate.gateway.services import tickets
 from visgate_contract.errors import ErrorCode
 
 READ_S = 15.0
+REPORT_BYTES = 1024 * 1024
+"""What Runpod's report of a finished job may hold beside the request that it repeats."""
 
 
 class BodyLimit:
@@ -58,22 +61,24 @@ class BodyLimit:
         Raises:
             Refused: It is too large (413).
         """
+        limit = self._max_bytes + (REPORT_BYTES if scope["path"].startswith(tickets.PATH) else 0)
         announced = dict(scope["headers"]).get(b"content-length", b"0")
-        if announced.isdigit() and int(announced) > self._max_bytes:
-            raise self._too_large()
+        if announced.isdigit() and int(announced) > limit:
+            raise self._too_large(limit)
         body = bytearray()
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return None
             body += message.get("body", b"")
-            if len(body) > self._max_bytes:
-                raise self._too_large()
+            if len(body) > limit:
+                raise self._too_large(limit)
             if not message.get("more_body", False):
                 return bytes(body)
 
-    def _too_large(self) -> Refused:
-        detail = f"The body has more than {self._max_bytes} bytes."
+    @staticmethod
+    def _too_large(limit: int) -> Refused:
+        detail = f"The body has more than {limit} bytes."
         hint = "Send files by URL, not inline."
         return Refused(413, detail, code=ErrorCode.INVALID_REQUEST, hint=hint, headers={"Connection": "close"})
 

@@ -25,6 +25,7 @@ from visgate_contract.tasks import Task, TaskInput
 # Theirs to ours; other names are the same in both.
 _NAMES = {"num_inference_steps": "steps", "image_url": "image"}
 THEIR_NAMES = {ours: theirs for theirs, ours in _NAMES.items()}
+_ALSO_CALLED = {"frames_per_second": "fps"}
 _SIZES = {
     "square_hd": (1024, 1024),
     "square": (512, 512),
@@ -72,7 +73,7 @@ def input_of(task: Task, arguments: Mapping[str, JsonValue]) -> dict[str, JsonVa
         InvalidField: The picture's size is neither a name nor width and height.
     """
     given: dict[str, JsonValue] = {
-        _NAMES.get(name, name): value for name, value in arguments.items() if value is not None
+        (_NAMES | _ALSO_CALLED).get(name, name): value for name, value in arguments.items() if value is not None
     }
     given.update(_size(given.pop("image_size", None)))
     schema = _SCHEMAS.get(task)

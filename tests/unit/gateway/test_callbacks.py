@@ -173,6 +173,15 @@ async def test_a_token_is_for_one_job(serve: Any, runpod: Any) -> None:
     assert receiver.ends == []
 
 
+async def test_a_report_may_be_larger_than_a_request(serve: Any, runpod: Any) -> None:
+    receiver = Receiver(200)
+    async with serve(clients=receiver.clients(runpod), announce_wait_s=5, max_body_bytes=2048) as client:
+        _, path, body = await submitted(client, runpod)
+        answer = await client.post(path, json={**body, "status": "CANCELLED", "output": "x" * 100_000})
+        too_large = await client.post(path, json={**body, "status": "CANCELLED", "output": "x" * 1_100_000})
+    assert [answer.status_code, too_large.status_code] == [200, 413]
+
+
 @pytest.mark.parametrize("body", [[], {}, {"id": 7, "status": "FAILED"}, {"id": "x"}, "text", None])
 async def test_a_call_that_is_not_runpods_is_refused(serve: Any, runpod: Any, body: object) -> None:
     receiver = Receiver(200)

@@ -59,6 +59,11 @@ def test_arguments(theirs: dict[str, Any], ours: dict[str, Any]) -> None:
     assert fal.input_of(Task.TEXT2IMG, theirs) == ours
 
 
+def test_a_clip() -> None:
+    given: Any = {"prompt": "x", "num_frames": 17, "frames_per_second": 8, "num_images": 2}
+    assert fal.input_of(Task.TEXT2VIDEO, given) == {"prompt": "x", "num_frames": 17, "fps": 8}
+
+
 def test_an_image_to_begin_from() -> None:
     given: Any = {"prompt": "x", "image_url": "https://example.com/fox.png", "strength": 0.5}
     assert fal.input_of(Task.IMAGE2IMG, given)["image"] == "https://example.com/fox.png"
