@@ -78,7 +78,7 @@ class Settings(BaseSettings):
         allow_loopback: Webhooks may go to this machine, by http too. For the local stack only.
         webhook_ports: Ports that webhooks may use.
         announce_wait_s: Longest that an answer waits for the receiver of `provisioning`, in seconds.
-        max_body_bytes: Largest request body.
+        max_body_bytes: Largest request body; a picture sent as a data URI has to fit.
         rate_per_user: Requests of one Runpod key, as limits such as `20/second;600/minute`.
         rate_per_ip: Requests of one address; address behind a proxy only if uvicorn is told to trust it.
         heartbeat_s: Seconds between comments on a silent event stream.
@@ -126,7 +126,7 @@ class Settings(BaseSettings):
     webhook_ports: tuple[int, ...] = (443, 8443)
     announce_wait_s: float = Field(default=0.3, ge=0)
 
-    max_body_bytes: int = Field(default=256 * 1024, ge=1024)
+    max_body_bytes: int = Field(default=7 * 1024 * 1024, ge=1024)
     rate_per_user: str = "40/second;1200/minute"
     rate_per_ip: str = "80/second;2400/minute"
     heartbeat_s: float = Field(default=15.0, gt=0)
