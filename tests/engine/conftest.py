@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from pulumi_visgate.local.emulator.testing import EmulatorServer, RunpodEmulator
@@ -197,8 +197,12 @@ def model_folder(tmp_path: Path) -> Path:
     return folder
 
 
-def end_group(process: subprocess.Popen[bytes]) -> None:
-    """End what is left of a killed engine: its language and provider hosts."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+def kill_engine(process: subprocess.Popen[bytes]) -> None:
+    """`kill -9` an engine, then its language and provider hosts, which have process groups of their own."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        hosts = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        for host in hosts:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                host.kill()
     process.wait(10)

@@ -4,7 +4,7 @@ import pytest
 
 from pulumi_visgate.local.emulator.testing import RunpodEmulator
 from pulumi_visgate.runpod import RunpodClient
-from tests.engine.conftest import Stack, end_group, until
+from tests.engine.conftest import Stack, kill_engine, until
 
 pytestmark = pytest.mark.engine
 
@@ -28,10 +28,8 @@ def test_a_killed_up_leaves_no_double(
     process = stack.start("up", "--yes", "--skip-preview")
     try:
         until(lambda: runpod_emulator.requests().get(operation, 0) > 0, operation)
-        process.kill()
-        process.wait(10)
     finally:
-        end_group(process)
+        kill_engine(process)
     runpod_emulator.set_latency(0)
 
     stack.run("cancel", "--yes", "dev")

@@ -34,7 +34,7 @@ class Recorder(mocks.Mocks):
 
 
 @pytest.fixture
-def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+def recorder(monkeypatch: pytest.MonkeyPatch, pulumi_loop: None) -> Recorder:
     for name, value in {
         "RUNPOD_API_KEY": KEY,
         "RUNPOD_API_URL": "http://127.0.0.1:1",

@@ -123,6 +123,7 @@ def known(make: Callable[[], pulumi.Output[Any]]) -> tuple[Any, bool]:
     return seen[0]
 
 
+@pytest.mark.usefixtures("pulumi_loop")
 def test_output_forms_take_outputs_and_keep_environments_secret() -> None:
     def chosen() -> pulumi.Output[Any]:
         return pulumi_visgate.cheapest_gpu_output(fits_gb=pulumi.Output.from_input(24)).apply(lambda gpu: gpu.pool)
