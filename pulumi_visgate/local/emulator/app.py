@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -222,6 +222,8 @@ class CutConnections:
         scope[_ABORT] = abort
         try:
             await self._app(scope, receive, send)
+        except ClientDisconnect:
+            return  # a caller that was killed while it sent its request is nothing to report
         except _ConnectionLost:
             if not cut:
                 raise

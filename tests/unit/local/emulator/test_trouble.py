@@ -46,6 +46,8 @@ def test_an_injected_status_comes_instead_of_the_deed(api: httpx.Client, runpod_
 
 
 def test_a_reset_does_nothing_and_a_lost_answer_has_done_it(api: httpx.Client, runpod_emulator: RunpodEmulator) -> None:
+    log = runpod_emulator.server.data / "emulator.log"
+    logged = log.read_text()
     runpod_emulator.fault("reset", method="POST")
     with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
         api.post("/v2/network-volumes", json=VOLUME)
@@ -57,8 +59,21 @@ def test_a_reset_does_nothing_and_a_lost_answer_has_done_it(api: httpx.Client, r
     runpod_emulator.fault("late_error", method="POST", status=502)
     assert api.post("/v2/network-volumes", json=VOLUME).status_code == 502
     assert count(api) == 2
+    assert log.read_text() == logged
+
+
+def test_a_caller_that_dies_while_it_sends_leaves_no_trace(api: httpx.Client, runpod_emulator: RunpodEmulator) -> None:
     log = runpod_emulator.server.data / "emulator.log"
-    assert log.read_text() == ""
+    logged = log.read_text()
+    url = httpx.URL(runpod_emulator.api_url)
+    with socket.create_connection((url.host, url.port or 80), timeout=10) as caller:
+        head = (
+            f"POST /v2/network-volumes HTTP/1.1\r\nhost: {url.host}\r\nauthorization: Bearer {runpod_emulator.key}\r\n"
+        )
+        caller.sendall(f'{head}content-type: application/json\r\ncontent-length: 100\r\n\r\n{{"name"'.encode())
+        caller.shutdown(socket.SHUT_RDWR)
+    assert count(api) == 0
+    assert log.read_text() == logged
 
 
 def test_a_hang_ends_with_the_caller_or_in_a_cut(api: httpx.Client, runpod_emulator: RunpodEmulator) -> None:
