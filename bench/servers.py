@@ -1,5 +1,6 @@
 """Server processes of a benchmark: started on a free port, awaited, ended."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -39,7 +40,9 @@ def server(command: Sequence[str], *, ready_url: str, env: Mapping[str, str] | N
         _await(process, ready_url)
         yield process.pid
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        # A server that ended by itself has no group any more; why it ended is the error to show.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
         try:
             process.wait(timeout=20)
         except subprocess.TimeoutExpired:
@@ -53,11 +56,9 @@ def _await(process: subprocess.Popen[bytes], url: str) -> None:
         if process.poll() is not None:
             message = f"the server ended with {process.returncode} before {url} answered"
             raise RuntimeError(message)
-        try:
+        with contextlib.suppress(httpx.TransportError):
             if httpx.get(url, timeout=2).status_code == httpx.codes.OK:
                 return
-        except httpx.TransportError:
-            pass
         time.sleep(0.05)
     message = f"{url} did not answer in {START_DEADLINE_S:g} s"
     raise RuntimeError(message)
