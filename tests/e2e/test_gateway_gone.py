@@ -12,6 +12,8 @@ from pulumi_visgate.cli.target import Target
 from pulumi_visgate.local.receiver import receiving
 from visgate_contract.events import Status
 
+pytestmark = pytest.mark.chaos
+
 Stack = tuple[Any, str]
 
 

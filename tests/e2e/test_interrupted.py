@@ -15,6 +15,8 @@ import pytest
 from pulumi_visgate.local.home import Home
 from pulumi_visgate.local.processes import end_all, members
 
+pytestmark = pytest.mark.chaos
+
 LATENCY_MS = 400
 
 
