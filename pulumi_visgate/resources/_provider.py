@@ -28,6 +28,8 @@ from pulumi.dynamic import (
 from pulumi.output import Unknown
 
 from pulumi_visgate.resources._crud import Crud
+from pulumi_visgate.resources._engine_log import engine_log
+from pulumi_visgate.resources._report import Silent
 from pulumi_visgate.resources._session import Session, session_for
 from pulumi_visgate.resources._settings import Settings, is_loopback
 from pulumi_visgate.resources._values import UNKNOWN
@@ -62,6 +64,8 @@ class Provider(ResourceProvider):
         _quiet_tracebacks()
         try:
             self._session = session_for(Settings.read(req.config.get, os.environ))
+            if _in_host() and isinstance(self._session.report, Silent):
+                self._session.report = engine_log(self._session.redactor) or self._session.report
         except ConfigError as error:
             self._config_error = error
 
@@ -233,8 +237,12 @@ class _HostTraceback(ModuleType):
         return str(error) if isinstance(error, ProviderFailedError) else traceback.format_exc()
 
 
+def _in_host() -> bool:
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return spec is not None and spec.name == _HOST_MODULE
+
+
 def _quiet_tracebacks() -> None:
     host = sys.modules.get("__main__")
-    spec = getattr(host, "__spec__", None)
-    if spec is not None and spec.name == _HOST_MODULE and getattr(host, "traceback", None) is traceback:
+    if _in_host() and getattr(host, "traceback", None) is traceback:
         cast("Any", host).traceback = _HostTraceback("traceback")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import httpx
 
+from pulumi_visgate.resources._report import Report, Silent
 from pulumi_visgate.resources._s3 import s3_client, volume_settings
 from pulumi_visgate.resources._settings import Settings
 from pulumi_visgate.resources.errors import ConfigError
@@ -122,6 +123,7 @@ class Session:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.redactor = Redactor(settings.secrets())
+        self.report: Report = Silent()
         self.adopted: set[str] = set()
         self.endpoints: Listing[Endpoint] = Listing(lambda: self.runpod.list_endpoints())  # noqa: PLW0108, made late
         self.templates: Listing[Template] = Listing(lambda: self.runpod.list_templates())  # noqa: PLW0108, made late
