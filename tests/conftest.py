@@ -5,6 +5,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,9 +97,17 @@ def empty_project(tmp_path: Path) -> Iterator[LocalStack]:
     yield from _new_stack(tmp_path)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep a folder in one process of a parallel run: what its tests share is dear to make."""
     for item in items:
         tier, layer, *_ = (*item.path.relative_to(CHECKOUT / "tests").parts, "")
         stack_or_folder = "stack" if tier in {"e2e", "canary"} else f"{tier}/{layer}" if tier == "unit" else tier
         item.add_marker(pytest.mark.xdist_group(stack_or_folder))
+        if operation := getattr(item, "operation_label", None):  # schemathesis gives all of its tests one id
+            item._nodeid += f"[{operation}]"
+    # A parallel run tells tests by their ids and would run only one of several.
+    twice = sorted(name for name, times in Counter(item.nodeid for item in items).items() if times > 1)
+    if twice:
+        message = f"Several tests have one id: {', '.join(twice)}"
+        raise pytest.UsageError(message)
