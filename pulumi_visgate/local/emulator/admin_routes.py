@@ -12,6 +12,7 @@ from pulumi_visgate.local.emulator.calls import Call, answer, created, no_conten
 from pulumi_visgate.local.emulator.control import endpoints, volumes
 from pulumi_visgate.local.emulator.errors import forbidden, not_found
 from pulumi_visgate.local.emulator.faults import Fault
+from pulumi_visgate.local.emulator.quirks import Quirks
 from pulumi_visgate.local.emulator.scaling import INACTIVITY
 from pulumi_visgate.local.emulator.store import Doc, Kind
 
@@ -106,6 +107,12 @@ async def set_templates(call: Call) -> Response:
     return no_content()
 
 
+async def set_quirks(call: Call) -> Response:
+    """Choose what the answers have that a client may not expect; what is left out is off."""
+    call.emulator.quirks = await call.body(Quirks)
+    return no_content()
+
+
 async def list_faults(call: Call) -> Response:
     """Show the faults in force."""
     return answer({"faults": [fault.model_dump(mode="json") for fault in call.emulator.faults.rules()]})
@@ -168,6 +175,7 @@ async def reset(call: Call) -> Response:
     emulator.quota.change(per_minute=emulator.settings.quota_per_minute, per_hour=emulator.settings.quota_per_hour)
     emulator.images.reset()
     emulator.bind_templates = emulator.settings.bind_templates
+    emulator.quirks = Quirks()
     return no_content()
 
 
@@ -245,6 +253,7 @@ ADMIN: tuple[tuple[str, str, Callable[[Call], Awaitable[Response]]], ...] = (
     ("PUT", "/admin/latency", set_latency),
     ("PUT", "/admin/quota", set_quota),
     ("PUT", "/admin/templates", set_templates),
+    ("PUT", "/admin/quirks", set_quirks),
     ("GET", "/admin/faults", list_faults),
     ("POST", "/admin/faults", add_fault),
     ("DELETE", "/admin/faults", clear_faults),

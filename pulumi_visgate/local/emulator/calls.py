@@ -114,7 +114,11 @@ class Call:
         before = None
         if self.fault is not None and self.fault.kind is FaultKind.STALE_LIST:
             before = self.emulator.clock.now() - (self.fault.delay_ms or 0.0) / 1000
-        return [record.doc for record in self.emulator.store.list(kind, self.account, before=before)]
+        return [self.emulator.quirks.shown(r.doc) for r in self.emulator.store.list(kind, self.account, before=before)]
+
+    def shown(self, doc: Doc) -> Doc:
+        """Return a resource as this emulator answers it."""
+        return self.emulator.quirks.shown(doc)
 
     def query(self) -> dict[str, str]:
         """Return the query parameters; of one that is given twice the last counts."""

@@ -17,6 +17,7 @@ from pulumi_visgate.local.emulator.jobs import JobQueue, webhook_body
 from pulumi_visgate.local.emulator.lock import FolderLock
 from pulumi_visgate.local.emulator.logs import Logs
 from pulumi_visgate.local.emulator.process import container_environment
+from pulumi_visgate.local.emulator.quirks import Quirks
 from pulumi_visgate.local.emulator.quota import Quota
 from pulumi_visgate.local.emulator.scheduler import Scheduler
 from pulumi_visgate.local.emulator.settings import Settings
@@ -60,6 +61,7 @@ class Emulator:
         self.usage = Usage(self.store, self.clock)
         self.webhooks = Webhooks(settings.webhook_retry_s)
         self.bind_templates = settings.bind_templates
+        self.quirks = Quirks()
         self.closing = False
         self.queue = JobQueue(
             self.store, self.clock, settings, self.bells, on_change=self._changed, on_final=self._job_ended

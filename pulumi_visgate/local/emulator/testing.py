@@ -167,6 +167,10 @@ class RunpodEmulator:
         """Let a template that is named at creation belong to the endpoint and be deleted with it."""
         self._call("PUT", "/admin/templates", {"bind": bind})
 
+    def set_quirks(self, *quirks: str) -> None:
+        """Switch on what a server may do to its answers, by the names in `quirks.Quirks`; all others go off."""
+        self._call("PUT", "/admin/quirks", dict.fromkeys(quirks, True))
+
     def fault(self, kind: FaultKind | str, **rule: object) -> str:
         """Put a fault in force, by default for one event, and return its id.
 

@@ -5,7 +5,8 @@ snake_case, the wire is camelCase. No error text repeats an input, because input
 """
 
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Self, TypeAlias, TypeVar, cast
+from functools import cache
+from typing import Annotated, Any, ClassVar, Self, TypeAlias, TypeVar, cast, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationInfo, model_validator
 from pydantic.alias_generators import to_camel
@@ -48,9 +49,31 @@ class Wire(BaseModel):
 
 
 class Answer(Wire):
-    """Anything the API returns."""
+    """Anything the API returns; null for a list or mapping that cannot be null is an empty one."""
 
     model_config = ConfigDict(extra="ignore")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_empty(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        given = cast("dict[str, Any]", data)
+        nulls = [name for name, value in given.items() if value is None]
+        if not nulls:
+            return given
+        empty = _empty_values(cls)
+        return given | {name: empty[name] for name in nulls if name in empty}
+
+
+@cache
+def _empty_values(model: type[BaseModel]) -> dict[str, Any]:
+    empty: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        kind = get_origin(field.annotation) or field.annotation
+        if isinstance(kind, type) and issubclass(kind, list | dict | Answer):
+            empty[name] = empty[field.alias or name] = [] if issubclass(kind, list) else {}
+    return empty
 
 
 class Request(Wire):

@@ -31,7 +31,7 @@ async def create_endpoint(call: Call) -> Response:
     body = (await call.body(CreateEndpoint)).body()
     emulator = call.emulator
     template = body.get("templateId")
-    doc = new_endpoint(with_template(call, body))
+    doc = call.emulator.quirks.prepared(new_endpoint(with_template(call, body)))
     check_endpoint(call, doc)
     now = emulator.clock.now()
     meta: Doc = {"version": 1, "template": _to_bind(call, template)}
@@ -42,12 +42,12 @@ async def create_endpoint(call: Call) -> Response:
         emulator.store.save(record)
         _release(emulator, record, [])
     emulator.scheduler.touch(record.id)
-    return created(record.doc)
+    return created(call.shown(record.doc))
 
 
 async def get_endpoint(call: Call) -> Response:
     """`getEndpoint`."""
-    return answer(call.own(Kind.ENDPOINT, call.param("id")).doc)
+    return answer(call.shown(call.own(Kind.ENDPOINT, call.param("id")).doc))
 
 
 async def update_endpoint(call: Call) -> Response:
@@ -66,7 +66,7 @@ async def update_endpoint(call: Call) -> Response:
         emulator.store.save(record)
         emulator.store.remember(f"activity {record.id}", emulator.clock.now())
     emulator.scheduler.touch(record.id)
-    return answer(record.doc)
+    return answer(call.shown(record.doc))
 
 
 async def delete_endpoint(call: Call) -> Response:

@@ -96,12 +96,12 @@ async def create_template(call: Call) -> Response:
         **body,
     }
     emulator = call.emulator
-    return created(emulator.store.add(Kind.TEMPLATE, call.account, emulator.clock.now(), doc).doc)
+    return created(call.shown(emulator.store.add(Kind.TEMPLATE, call.account, emulator.clock.now(), doc).doc))
 
 
 async def get_template(call: Call) -> Response:
     """`getTemplate`."""
-    return answer(readable(call, call.param("id")))
+    return answer(call.shown(readable(call, call.param("id"))))
 
 
 async def update_template(call: Call) -> Response:
@@ -115,7 +115,7 @@ async def update_template(call: Call) -> Response:
     _check(changed)
     record.doc = changed
     call.emulator.store.save(record)
-    return answer(record.doc)
+    return answer(call.shown(record.doc))
 
 
 async def delete_template(call: Call) -> Response:
