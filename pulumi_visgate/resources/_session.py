@@ -11,7 +11,7 @@ from pulumi_visgate.resources._report import Report, Silent
 from pulumi_visgate.resources._s3 import s3_client, volume_settings
 from pulumi_visgate.resources._settings import Settings
 from pulumi_visgate.resources.errors import ConfigError
-from pulumi_visgate.runpod import RunpodClient
+from pulumi_visgate.runpod import RetryPolicy, RunpodClient
 from visgate_contract.names import user_hash
 from visgate_contract.redaction import Redactor
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pulumi_visgate.runpod.models.volume import NetworkVolume
 
 LIST_FRESH_S = 10.0
+QUOTA_WAIT_S = 3_660.0  # the longest window of the quota is an hour
+TELL_WAIT_S = 2.0
 HOST_TIMEOUT_S = 90.0  # the host itself waits up to 60 s for a service to become ready
 
 
@@ -136,7 +138,9 @@ class Session:
         self.delegations: Listing[EcrDelegation] = Listing(
             lambda: self.runpod.list_delegations()  # noqa: PLW0108, made late
         )
-        self._runpod = Once(lambda: RunpodClient(settings.require_key(), base_url=settings.runpod_api_url))
+        self._runpod = Once(self._connect_runpod)
+        self._waiting_lock = Lock()
+        self._waiting_until = 0.0
         self._host = Once(self._connect_host)
         self._gpu_types = Once(lambda: list(self.runpod.list_gpu_types()))
         self._data_centers = Once(lambda: list(self.runpod.list_data_centers()))
@@ -181,6 +185,23 @@ class Session:
         """
         make = Once(lambda: s3_client(volume_settings(self.settings.volume_store, data_center)))
         return self._volume_stores.setdefault(data_center, make)()
+
+    def _connect_runpod(self) -> RunpodClient:
+        return RunpodClient(
+            self.settings.require_key(),
+            base_url=self.settings.runpod_api_url,
+            retry=RetryPolicy(quota_wait_s=QUOTA_WAIT_S),
+            on_quota_wait=self._tell_quota_wait,
+        )
+
+    def _tell_quota_wait(self, seconds: float) -> None:
+        """Say once for all who wait that they do."""
+        until = monotonic() + seconds
+        with self._waiting_lock:
+            if seconds < TELL_WAIT_S or until <= self._waiting_until + TELL_WAIT_S:
+                return
+            self._waiting_until = until
+        self.report.note(f"Runpod's request quota for this account is used up: going on in {seconds:.0f} s.")
 
     def _connect_host(self) -> httpx.Client:
         url, token = self.settings.host_url, self.settings.host_token

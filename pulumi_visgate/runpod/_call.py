@@ -185,8 +185,8 @@ def error_of(call: Call[Any], reply: Reply, *, key: str) -> RunpodApiError:
 
 def retry_after_s(value: str, *, now: datetime | None = None) -> float | None:
     """Return the seconds of a `Retry-After` header (RFC 9110 §10.2.3), None when there are none."""
-    if re.fullmatch(r"[0-9]{1,9}", value.strip()):
-        return float(value)
+    if re.fullmatch(r"[0-9]{1,9}", text := value.strip()):
+        return float(text)
     try:
         moment = parsedate_to_datetime(value)
     except ValueError:

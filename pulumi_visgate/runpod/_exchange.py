@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from pydantic import SecretStr
 
 from pulumi_visgate.runpod._call import Call, Plane, Reply, error_of, parsed
-from pulumi_visgate.runpod._policy import Quota, RetryPolicy, left_traces, shared_quota
+from pulumi_visgate.runpod._policy import Limit, Quota, RetryPolicy, left_traces, shared_quota
 from pulumi_visgate.runpod.errors import (
     DeadlineExceeded,
     InvalidArgument,
@@ -30,9 +30,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Wait, then go on; the answer to this step is None."""
+    """Wait, then go on; the answer to this step is None.
+
+    Args:
+        seconds: How long.
+        for_quota: Because the account's quota is used up.
+    """
 
     seconds: float
+    for_quota: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +138,13 @@ class Core:
         Raises:
             RunpodError: The call failed for good, or its deadline has come.
         """
-        deadline = self.clock() + (call.timeout_s or self.timeout_s)
+        limit = Limit(self.clock() + (call.timeout_s or self.timeout_s), self.retry.quota_wait_s)
         quota = self.quota(call.plane)
         unclear = False
         for attempt in itertools.count(1):
-            yield from self._claim(call, quota, deadline)
+            yield from self._claim(call, quota, limit)
             try:
-                outcome = yield self._send(call, deadline)
+                outcome = yield self._send(call, limit.deadline)
             finally:
                 quota.release()
             if isinstance(outcome, Reply):
@@ -150,17 +156,24 @@ class Core:
                 return parsed(call, Reply(204, {}, b""))  # an attempt before this one has deleted it
             unclear = unclear or left_traces(failure)
             wait_s = self.retry.wait_s(failure, attempt=attempt, repeatable=call.repeatable, jitter=self.jitter())
-            if wait_s is None or self.clock() + wait_s >= deadline:
+            refused = isinstance(failure, RateLimited)
+            if wait_s is None or not limit.permits(self.clock() + wait_s, quota=refused):
                 raise failure
-            yield Pause(wait_s)
+            yield from self._pause(wait_s, limit, for_quota=refused)
         raise AssertionError  # the loop above does not end by itself
 
-    def _claim(self, call: Call[Any], quota: Quota, deadline: float) -> Generator[Step, Outcome, None]:
+    def _claim(self, call: Call[Any], quota: Quota, limit: Limit) -> Generator[Step, Outcome, None]:
         while (wait_s := quota.claim(now := self.clock())) > 0:
-            if now + wait_s >= deadline:
+            if not limit.permits(now + wait_s, quota=True):
                 detail = f"{call.operation_id} was not sent: the account's quota is used up for {wait_s:.0f} s"
                 raise RateLimited(429, "Quota used up", detail, retry_after_s=wait_s)
-            yield Pause(wait_s)
+            yield from self._pause(wait_s, limit, for_quota=True)
+
+    def _pause(self, wait_s: float, limit: Limit, *, for_quota: bool) -> Generator[Step, Outcome, None]:
+        before = self.clock()
+        yield Pause(wait_s, for_quota=for_quota)
+        if for_quota:
+            limit.extend(self.clock() - before)
 
     def _send(self, call: Call[Any], deadline: float) -> Send:
         remaining_s = max(0.001, deadline - self.clock())

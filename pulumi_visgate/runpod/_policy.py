@@ -34,12 +34,14 @@ class RetryPolicy:
         base_s: Longest first wait in seconds; it doubles with each attempt.
         cap_s: Longest wait in seconds.
         attempt_s: Longest time in seconds for one attempt of a repeatable call, so that a hang leaves time for another.
+        quota_wait_s: Seconds that a call may wait for the account's quota on top of its deadline.
     """
 
     attempts: int = 5
     base_s: float = 0.5
     cap_s: float = 8.0
     attempt_s: float = 10.0
+    quota_wait_s: float = 0.0
 
     def wait_s(self, failure: RunpodError, *, attempt: int, repeatable: bool, jitter: float) -> float | None:
         """Return the seconds to wait before sending again, None to give up.
@@ -61,6 +63,29 @@ class RetryPolicy:
     def attempt_timeout_s(self, remaining_s: float, *, repeatable: bool) -> float:
         """Return how long one attempt may take, in seconds."""
         return min(remaining_s, self.attempt_s) if repeatable else remaining_s
+
+
+@dataclass(slots=True)
+class Limit:
+    """When a call must be over; waiting for the quota has an allowance of its own.
+
+    Args:
+        deadline: End of the call, on the client's clock.
+        allowance_s: Seconds of waiting for the quota that move the end.
+    """
+
+    deadline: float
+    allowance_s: float
+
+    def permits(self, until: float, *, quota: bool) -> bool:
+        """Tell whether the call may wait until then."""
+        return until < self.deadline + (self.allowance_s if quota else 0.0)
+
+    def extend(self, waited_s: float) -> None:
+        """Take note of a wait for the quota."""
+        extra_s = min(waited_s, self.allowance_s)
+        self.deadline += extra_s
+        self.allowance_s -= extra_s
 
 
 def may_repeat(failure: RunpodError, *, repeatable: bool) -> bool:

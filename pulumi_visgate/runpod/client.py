@@ -46,6 +46,7 @@ class RunpodClient(Blocking):
         clock: Monotonic clock in seconds.
         sleep: How to wait.
         jitter: Source of numbers from 0 to 1.
+        on_quota_wait: Told the seconds of each wait for the account's quota, before it.
 
     Raises:
         InvalidArgument: Key, address or deadline cannot be used.
@@ -63,6 +64,7 @@ class RunpodClient(Blocking):
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
+        on_quota_wait: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
         self._core = Core(
             api_key=secret(api_key),
@@ -75,6 +77,7 @@ class RunpodClient(Blocking):
             jitter=jitter,
         )
         self._sleep = sleep
+        self._on_quota_wait = on_quota_wait
         self._http = httpx.Client(transport=transport, limits=LIMITS)
         self._owns_connections = True
 
@@ -150,10 +153,20 @@ class RunpodClient(Blocking):
             try:
                 step = next(exchange)
                 while True:
-                    step = exchange.send(self._sleep(step.seconds) if isinstance(step, Pause) else send(step))
+                    outcome: Reply | Fault | None = None
+                    if isinstance(step, Pause):
+                        self._pause(step)
+                    else:
+                        outcome = send(step)
+                    step = exchange.send(outcome)
             except StopIteration as end:
                 result: T = end.value
                 return result
+
+    def _pause(self, step: Pause) -> None:
+        if step.for_quota:
+            self._on_quota_wait(step.seconds)
+        self._sleep(step.seconds)
 
     def _send(self, step: Send) -> Reply | Fault:
         body = Body(self._core.clock, step.timeout_s)

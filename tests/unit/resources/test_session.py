@@ -5,7 +5,8 @@ from threading import Barrier
 import pytest
 from pydantic import SecretStr
 
-from pulumi_visgate.resources._session import LIST_FRESH_S, Listing, Once, session_for
+from pulumi_visgate.resources._report import Silent
+from pulumi_visgate.resources._session import LIST_FRESH_S, Listing, Once, Session, session_for
 from pulumi_visgate.resources._settings import Settings
 
 
@@ -87,3 +88,16 @@ def test_one_session_for_the_same_account() -> None:
     one, two = (Settings(runpod_api_key=SecretStr(key)) for key in ("rpa_one", "rpa_two"))
     assert session_for(one) is session_for(Settings(runpod_api_key=SecretStr("rpa_one")))
     assert session_for(one) is not session_for(two)
+
+
+def test_those_who_wait_for_quota_together_say_it_once(session: Session) -> None:
+    said: list[str] = []
+
+    class Heard(Silent):
+        def note(self, text: str) -> None:
+            said.append(text)
+
+    session.report = Heard()
+    for seconds in (0.4, 50.0, 49.9, 49.8):
+        session._tell_quota_wait(seconds)
+    assert said == ["Runpod's request quota for this account is used up: going on in 50 s."]

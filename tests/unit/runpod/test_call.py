@@ -101,6 +101,7 @@ def test_an_error_repeats_no_secret_of_the_request() -> None:
         ("", None),
         ("soon", None),
         ("-3", None),
+        ("5\x1f", 5.0),
         ("Mon, 01 Jun 2026 12:00:30 GMT", 30.0),
         ("Mon, 01 Jun 2026 11:00:00 GMT", 0.0),
     ],

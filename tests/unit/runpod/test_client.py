@@ -15,6 +15,7 @@ from pulumi_visgate import runpod
 from pulumi_visgate.runpod import AsyncRunpodClient, RetryPolicy, RunpodClient
 from pulumi_visgate.runpod.models.endpoint import CreateEndpoint, QueueDelayScaling, UpdateEndpoint
 from pulumi_visgate.runpod.models.job import JobRequest, JobState, RunSyncQuery
+from tests.unit.runpod.conftest import Clock
 
 ENDPOINT = {
     "id": "ep",
@@ -171,6 +172,41 @@ def test_a_call_that_cannot_get_quota_in_time_is_not_sent(caller: Any, script: A
         caller(answers, "list_endpoints")
     assert caught.value.retry_after_s == 1200
     assert len(answers.requests) == 1
+
+
+def test_a_patient_client_waits_for_quota_without_using_up_its_deadline(
+    caller: Any, script: Any, problem: Problem
+) -> None:
+    used_up = httpx.Response(200, json={"endpoints": []}, headers={"RateLimit": '"hour";r=0;t=1200'})
+    refused = problem(429, headers={"retry-after": "600"})
+    answers = script(used_up, refused, problem(503), LIST)
+    caller(answers, "list_endpoints")
+    caller(answers, "list_endpoints", retry=runpod.RetryPolicy(quota_wait_s=1801.0))
+    assert caller.clock.slept[:2] == [1200, pytest.approx(600.25)]
+    assert len(answers.requests) == 4  # there was time left to repeat what failed after the waits
+
+
+def test_patience_has_an_end(caller: Any, script: Any, problem: Problem) -> None:
+    answers = script(problem(429, headers={"retry-after": "600"}), LIST)
+    with pytest.raises(runpod.RateLimited):
+        caller(answers, "list_endpoints", retry=runpod.RetryPolicy(quota_wait_s=500.0))
+    assert caller.clock.slept == []
+
+
+def test_who_waits_for_quota_is_told_and_other_waits_are_not(problem: Problem, script: Any) -> None:
+    clock, told = Clock(), list[float]()
+    answers = script(problem(503), problem(429, headers={"retry-after": "7"}), LIST)
+    with RunpodClient(
+        "rpa_TOLDOFWAITSTOLDOFWAITS",
+        transport=httpx.MockTransport(answers),
+        clock=clock,
+        sleep=clock.sleep,
+        jitter=lambda: 0.5,
+        on_quota_wait=told.append,
+    ) as client:
+        client.list_endpoints()
+    assert len(clock.slept) >= 2
+    assert told == [pytest.approx(7.5)]
 
 
 def test_the_quota_of_api_v2_does_not_hold_jobs_back(caller: Any, script: Any) -> None:
