@@ -175,6 +175,18 @@ def test_every_operation_reports_a_spent_quota(api: httpx.Client, runpod_emulato
         assert api.request(method, re.sub(r"\{[^}]+\}", "x", path), json={}).status_code == 429
 
 
+def test_the_catalog_is_valid_at_every_stock(api: httpx.Client, runpod_emulator: RunpodEmulator) -> None:
+    for level in ("NONE", "LOW", "MEDIUM", "HIGH"):
+        for name in ("NVIDIA L4", "ADA_24", "cpu5c"):
+            runpod_emulator.set_stock(name, "EU-RO-1", level)
+            runpod_emulator.set_stock(name, None, level)
+        for path in ("gpus", "gpus/NVIDIA L4", "cpus", "cpus/cpu5c"):
+            asked = {"include": "AVAILABILITY", "product": "SERVERLESS"}
+            assert api.get(f"/v2/catalog/{path}", params=asked).is_success
+        for path in ("datacenters", "datacenters/EU-RO-1"):
+            assert api.get(f"/v2/catalog/{path}", params={"include": "GPU_AVAILABILITY,CPU_AVAILABILITY"}).is_success
+
+
 def test_a_life_of_every_resource(api: httpx.Client, runpod_emulator: RunpodEmulator, tmp_path: Path) -> None:
     script = tmp_path / "worker.py"
     script.write_text("print('hello', flush=True)\nimport time\ntime.sleep(600)\n")

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from pulumi_visgate.local.emulator.calls import Call, answer, created, no_content
+from pulumi_visgate.local.emulator.catalog import Level
 from pulumi_visgate.local.emulator.control import endpoints, volumes
 from pulumi_visgate.local.emulator.errors import forbidden, not_found
 from pulumi_visgate.local.emulator.faults import Fault
@@ -63,6 +64,14 @@ class TemplatesForm(_Form):
     bind: bool
 
 
+class StockForm(_Form):
+    """How much there is of a GPU type, serverless pool or CPU flavour, in one data center or in all that have it."""
+
+    name: Annotated[str, Field(min_length=1)]
+    level: Level
+    data_center: str | None = None
+
+
 def require_loopback(request: Request) -> None:
     """Check that the peer is on this machine and no web page is behind it.
 
@@ -110,6 +119,23 @@ async def set_templates(call: Call) -> Response:
 async def set_quirks(call: Call) -> Response:
     """Choose what the answers have that a client may not expect; what is left out is off."""
     call.emulator.quirks = await call.body(Quirks)
+    return no_content()
+
+
+async def set_stock(call: Call) -> Response:
+    """Set how much there is of something; workers that wait for a machine look again."""
+    form = await call.body(StockForm)
+    if unknown := call.emulator.stock.set(form.name, form.data_center, form.level):
+        noun = "GPU type, pool, CPU flavour or data center"
+        raise not_found(noun, unknown)
+    call.emulator.scheduler.touch_all()
+    return no_content()
+
+
+async def reset_stock(call: Call) -> Response:
+    """Go back to the catalog's own stock."""
+    call.emulator.stock.reset()
+    call.emulator.scheduler.touch_all()
     return no_content()
 
 
@@ -176,6 +202,7 @@ async def reset(call: Call) -> Response:
     emulator.images.reset()
     emulator.bind_templates = emulator.settings.bind_templates
     emulator.quirks = Quirks()
+    emulator.stock.reset()
     return no_content()
 
 
@@ -254,6 +281,8 @@ ADMIN: tuple[tuple[str, str, Callable[[Call], Awaitable[Response]]], ...] = (
     ("PUT", "/admin/quota", set_quota),
     ("PUT", "/admin/templates", set_templates),
     ("PUT", "/admin/quirks", set_quirks),
+    ("PUT", "/admin/stock", set_stock),
+    ("DELETE", "/admin/stock", reset_stock),
     ("GET", "/admin/faults", list_faults),
     ("POST", "/admin/faults", add_fault),
     ("DELETE", "/admin/faults", clear_faults),

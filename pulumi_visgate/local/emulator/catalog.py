@@ -3,7 +3,7 @@
 A small catalog of its own in Runpod's terms. Prices are of the right size, not offers.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -194,15 +194,30 @@ class Placement:
     per_hour: float
 
 
-def place_gpu(pools: Sequence[str], excluded: Sequence[str], count: int, centers: Sequence[str]) -> Placement | None:
+StockOf = Callable[[Gpu | Cpu], Mapping[str, Level]]
+
+
+def own_stock(item: Gpu | Cpu) -> Mapping[str, Level]:
+    """Return what the catalog itself says that there is."""
+    return item.stock
+
+
+def place_gpu(
+    pools: Sequence[str],
+    excluded: Sequence[str],
+    count: int,
+    centers: Sequence[str],
+    *,
+    stock: StockOf = own_stock,
+) -> Placement | None:
     """Return the best stocked place for a GPU worker, earlier pools first among equals, or None."""
     offers = [
-        (gpu.stock[center], gpu, center)
+        (level, gpu, center)
         for pool in pools
         for gpu in GPUS.values()
         if gpu.pool == pool and gpu.id not in excluded and count <= max(gpu.max_count)
         for center in centers or DATA_CENTERS
-        if center in gpu.stock
+        if (level := stock(gpu).get(center, Level.NONE)) != Level.NONE
     ]
     if not offers:
         return None
@@ -210,10 +225,12 @@ def place_gpu(pools: Sequence[str], excluded: Sequence[str], count: int, centers
     return Placement(center, gpu.id, gpu.price[2] * count)
 
 
-def place_cpu(choices: Sequence[tuple[str, int]], centers: Sequence[str]) -> Placement | None:
+def place_cpu(
+    choices: Sequence[tuple[str, int]], centers: Sequence[str], *, stock: StockOf = own_stock
+) -> Placement | None:
     """Return the first place for a CPU worker of one of these flavours and sizes, or None."""
     for flavour, vcpu in choices:
         for center in centers or DATA_CENTERS:
-            if center in CPUS[flavour].stock:
+            if stock(CPUS[flavour]).get(center, Level.NONE) != Level.NONE:
                 return Placement(center, None, CPUS[flavour].price[1] * vcpu)
     return None

@@ -21,6 +21,7 @@ from pulumi_visgate.local.emulator.quirks import Quirks
 from pulumi_visgate.local.emulator.quota import Quota
 from pulumi_visgate.local.emulator.scheduler import Scheduler
 from pulumi_visgate.local.emulator.settings import Settings
+from pulumi_visgate.local.emulator.stock import Stock
 from pulumi_visgate.local.emulator.store import Doc, Kind, Record, Store
 from pulumi_visgate.local.emulator.traffic import Traffic
 from pulumi_visgate.local.emulator.usage import Usage
@@ -62,6 +63,7 @@ class Emulator:
         self.webhooks = Webhooks(settings.webhook_retry_s)
         self.bind_templates = settings.bind_templates
         self.quirks = Quirks()
+        self.stock = Stock()
         self.closing = False
         self.queue = JobQueue(
             self.store, self.clock, settings, self.bells, on_change=self._changed, on_final=self._job_ended
@@ -130,9 +132,12 @@ class Emulator:
         if with_volume:
             centers = [center for center in with_volume if not centers or center in centers] or with_volume
         if "cpu" in endpoint:
-            return place_cpu([(choice["id"], choice["vcpuCount"]) for choice in endpoint["cpu"]], centers)
+            return place_cpu(
+                [(choice["id"], choice["vcpuCount"]) for choice in endpoint["cpu"]], centers, stock=self.stock.of
+            )
         gpu = endpoint["gpu"]
-        return place_gpu(gpu["pools"], gpu.get("excludedTypes", []), gpu.get("count", 1), centers)
+        excluded, count = gpu.get("excludedTypes", []), gpu.get("count", 1)
+        return place_gpu(gpu["pools"], excluded, count, centers, stock=self.stock.of)
 
     def _environment(self, worker: Worker) -> Mapping[str, str]:
         return container_environment(worker.config.get("env") or {}, self._platform(worker), os.environ)

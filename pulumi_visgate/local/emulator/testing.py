@@ -171,6 +171,16 @@ class RunpodEmulator:
         """Switch on what a server may do to its answers, by the names in `quirks.Quirks`; all others go off."""
         self._call("PUT", "/admin/quirks", dict.fromkeys(quirks, True))
 
+    def set_stock(self, name: str, data_center: str | None = None, level: str = "NONE") -> None:
+        """Set how much there is of something until the test ends, in the catalog and for new workers alike.
+
+        Args:
+            name: GPU type, serverless pool (all of its types) or CPU flavour.
+            data_center: Where; everywhere that the catalog has it when left out.
+            level: `NONE`, `LOW`, `MEDIUM` or `HIGH`.
+        """
+        self._call("PUT", "/admin/stock", {"name": name, "data_center": data_center, "level": level})
+
     def fault(self, kind: FaultKind | str, **rule: object) -> str:
         """Put a fault in force, by default for one event, and return its id.
 

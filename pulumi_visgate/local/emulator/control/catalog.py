@@ -1,6 +1,6 @@
 """`/v2/catalog`: GPU and CPU types and data centers, with stock when it is asked for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from starlette.responses import Response
@@ -15,6 +15,7 @@ from pulumi_visgate.local.emulator.catalog import (
     DataCenter,
     Gpu,
     Level,
+    StockOf,
     best,
 )
 from pulumi_visgate.local.emulator.errors import bad_request, not_found
@@ -36,26 +37,26 @@ async def list_gpu_types(call: Call) -> Response:
     wanted = _checked_gpu(call)
     gpus = list(GPUS.values())
     if wanted.country_codes is not None:
-        gpus = [gpu for gpu in gpus if _gpu_stock(gpu, wanted)]
-    return answer({"gpus": [_gpu(gpu, wanted) for gpu in gpus]})
+        gpus = [gpu for gpu in gpus if _some(_gpu_stock(gpu, wanted, call.emulator.stock.of))]
+    return answer({"gpus": [_gpu(gpu, wanted, call.emulator.stock.of) for gpu in gpus]})
 
 
 async def get_gpu_type(call: Call) -> Response:
     """`getGpuType`."""
     wanted = _checked_gpu(call)
-    return answer(_gpu(_known(GPUS.get(call.param("id")), "GPU type", call), wanted))
+    return answer(_gpu(_known(GPUS.get(call.param("id")), "GPU type", call), wanted, call.emulator.stock.of))
 
 
 async def list_cpu_types(call: Call) -> Response:
     """`listCpuTypes`."""
     wanted = _checked_cpu(call)
-    return answer({"cpus": [_cpu(cpu, wanted) for cpu in CPUS.values()]})
+    return answer({"cpus": [_cpu(cpu, wanted, call.emulator.stock.of) for cpu in CPUS.values()]})
 
 
 async def get_cpu_type(call: Call) -> Response:
     """`getCpuType`."""
     wanted = _checked_cpu(call)
-    return answer(_cpu(_known(CPUS.get(call.param("id")), "CPU type", call), wanted))
+    return answer(_cpu(_known(CPUS.get(call.param("id")), "CPU type", call), wanted, call.emulator.stock.of))
 
 
 async def list_data_centers(call: Call) -> Response:
@@ -74,13 +75,14 @@ async def list_data_centers(call: Call) -> Response:
     if wanted.global_network is not None:
         tests.append(lambda center: center.global_network is wanted.global_network)
     centers = [center for center in DATA_CENTERS.values() if all(test(center) for test in tests)]
-    return answer({"dataCenters": [_center(center, wanted) for center in centers]})
+    return answer({"dataCenters": [_center(center, wanted, call.emulator.stock.of) for center in centers]})
 
 
 async def get_data_center(call: Call) -> Response:
     """`getDataCenter`."""
     wanted = call.filter(DataCenterDetail)
-    return answer(_center(_known(DATA_CENTERS.get(call.param("id")), "data center", call), wanted))
+    center = _known(DATA_CENTERS.get(call.param("id")), "data center", call)
+    return answer(_center(center, wanted, call.emulator.stock.of))
 
 
 def _known(item: ItemT | None, noun: str, call: Call) -> ItemT:
@@ -119,7 +121,7 @@ def _check_include(wanted: GpuFilter | CpuFilter, narrowing: tuple[str, ...]) ->
                 raise bad_request(detail)
 
 
-def _gpu(gpu: Gpu, wanted: GpuFilter) -> Doc:
+def _gpu(gpu: Gpu, wanted: GpuFilter, stock_of: StockOf) -> Doc:
     secure, community, serverless = gpu.price
     doc: Doc = {
         "id": gpu.id,
@@ -133,15 +135,15 @@ def _gpu(gpu: Gpu, wanted: GpuFilter) -> Doc:
         "maxCount": {"secure": gpu.max_count[0], "community": gpu.max_count[1]},
     }
     if wanted.include:
-        stock = _gpu_stock(gpu, wanted)
+        stock = _gpu_stock(gpu, wanted, stock_of)
         doc |= _availability(stock)
         versions = [version for version in CUDA_VERSIONS if _fits(version, wanted)]
         if gpu.manufacturer == "NVIDIA":
-            doc["cudaVersions"] = [{"version": version, "available": bool(stock)} for version in versions]
+            doc["cudaVersions"] = [{"version": version, "available": _some(stock)} for version in versions]
     return doc
 
 
-def _gpu_stock(gpu: Gpu, wanted: GpuFilter) -> dict[str, Level]:
+def _gpu_stock(gpu: Gpu, wanted: GpuFilter, stock_of: StockOf) -> dict[str, Level]:
     if wanted.product == [Product.SERVERLESS] and gpu.pool is None:
         return {}
     if (wanted.count or 1) > max(gpu.max_count):
@@ -151,9 +153,13 @@ def _gpu_stock(gpu: Gpu, wanted: GpuFilter) -> dict[str, Level]:
     countries = wanted.country_codes
     return {
         center: level
-        for center, level in gpu.stock.items()
+        for center, level in stock_of(gpu).items()
         if countries is None or DATA_CENTERS[center].country in countries
     }
+
+
+def _some(stock: Mapping[str, Level]) -> bool:
+    return best(stock.values()) != Level.NONE
 
 
 def _fits(version: str, wanted: GpuFilter) -> bool:
@@ -166,7 +172,7 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
 
-def _cpu(cpu: Cpu, wanted: CpuFilter) -> Doc:
+def _cpu(cpu: Cpu, wanted: CpuFilter, stock_of: StockOf) -> Doc:
     doc: Doc = {
         "id": cpu.id,
         "name": cpu.name,
@@ -176,20 +182,20 @@ def _cpu(cpu: Cpu, wanted: CpuFilter) -> Doc:
         "price": {"securePerVcpu": cpu.price[0], "serverlessPerVcpu": cpu.price[1]},
     }
     if wanted.include:
-        doc |= _availability(cpu.stock if (wanted.vcpu_count or 2) <= cpu.max_vcpu else {})
+        doc |= _availability(stock_of(cpu) if (wanted.vcpu_count or 2) <= cpu.max_vcpu else {})
     return doc
 
 
-def _availability(stock: dict[str, Level]) -> Doc:
+def _availability(stock: Mapping[str, Level]) -> Doc:
     doc: Doc = {"availability": best(stock.values())}
-    if stock:
+    if _some(stock):
         doc["dataCenters"] = [
             {"id": center, "name": DATA_CENTERS[center].name, "availability": level} for center, level in stock.items()
         ]
     return doc
 
 
-def _center(center: DataCenter, wanted: DataCenterDetail) -> Doc:
+def _center(center: DataCenter, wanted: DataCenterDetail, stock_of: StockOf) -> Doc:
     doc: Doc = {
         "id": center.id,
         "name": center.name,
@@ -204,7 +210,7 @@ def _center(center: DataCenter, wanted: DataCenterDetail) -> Doc:
     }
     for include in wanted.include or ():
         name, items = shown[include]
-        stocked = [item for item in items if center.id in item.stock]
-        if stocked:
-            doc[name] = [{"id": i.id, "name": i.name, "availability": i.stock[center.id]} for i in stocked]
+        levels = [(item, stock_of(item).get(center.id)) for item in items]
+        if stocked := [(item, level) for item, level in levels if level is not None]:
+            doc[name] = [{"id": item.id, "name": item.name, "availability": level} for item, level in stocked]
     return doc
