@@ -19,6 +19,8 @@ from pulumi_visgate.local.toolchain import search_path
 ROOT = Path(__file__).resolve().parent.parent
 COUNTS = (1, 16, 64)
 LATENCY_S = 0.25
+QUOTA = 60  # calls a minute, what Runpod grants a user by default
+MINUTE_S = 60.0
 SLOTS = 4
 
 
@@ -30,7 +32,8 @@ def measure() -> list[Measurement]:
             emulator = RunpodEmulator(server)
             emulator.set_quota(per_minute=100_000)
             emulator.set_latency(LATENCY_S * 1000)
-            return [figure for count in COUNTS for figure in _of(count, emulator, home)]
+            figures = [figure for count in COUNTS for figure in _of(count, emulator, home)]
+            return figures + _within_quota(emulator, home)
 
 
 def _of(count: int, emulator: RunpodEmulator, home: Path) -> list[Measurement]:
@@ -55,12 +58,30 @@ def _of(count: int, emulator: RunpodEmulator, home: Path) -> list[Measurement]:
     return figures
 
 
+def _within_quota(emulator: RunpodEmulator, home: Path) -> list[Measurement]:
+    """Run into Runpod's usual quota: the anchor is the one minute that has to be waited for."""
+    stack = _Stack(home / "quota", {"BENCH_KIND": "endpoints", "BENCH_COUNT": str(COUNTS[-1]), **emulator.env})
+    emulator.set_quota(per_minute=QUOTA)
+    seconds = stack.run("up")
+    emulator.set_quota(per_minute=100_000)
+    told = stack.said.count("request quota for this account is used up")
+    stack.run("destroy")
+    name = f"pulumi.up{COUNTS[-1]}_quota{QUOTA}"
+    return [
+        Measurement.of(f"{name}.ratio", seconds, "s", anchor=MINUTE_S),
+        Measurement.of(f"{name}.waits_shown", told, "lines"),
+    ]
+
+
 class _Stack:
     """One stack of the benchmark's program on a file backend of its own.
 
     Args:
         folder: Where its copy of the program and its state go.
         env: Added to the environment.
+
+    Attributes:
+        said: What the last operation printed.
     """
 
     def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
@@ -68,6 +89,7 @@ class _Stack:
         shutil.copytree(ROOT / "bench" / "program", program)
         (folder / "state").mkdir()
         self._program = program
+        self.said = ""
         self._env = {
             **os.environ,
             "PATH": search_path(os.environ),
@@ -87,11 +109,13 @@ class _Stack:
         return time.perf_counter() - started
 
     def _pulumi(self, *arguments: str) -> None:
-        subprocess.run(  # noqa: S603 - our own command
+        done = subprocess.run(  # noqa: S603 - our own command
             [shutil.which("pulumi", path=self._env["PATH"]) or "pulumi", *arguments],
             cwd=self._program,
             env=self._env,
             check=True,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
             timeout=600,
         )
+        self.said = done.stdout
