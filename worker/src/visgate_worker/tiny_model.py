@@ -55,28 +55,10 @@ def make(destination: Path) -> bool:
 def _build() -> Any:  # the class is known to diffusers only, which is imported late
     import torch  # noqa: PLC0415, takes seconds
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel  # noqa: PLC0415
-    from tokenizers.pre_tokenizers import ByteLevel  # noqa: PLC0415
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer  # noqa: PLC0415
     from transformers.utils.logging import disable_progress_bar  # noqa: PLC0415
 
     disable_progress_bar()
-    alphabet = sorted(ByteLevel.alphabet())
-    words = [*alphabet, *(letter + "</w>" for letter in alphabet), "<|startoftext|>", "<|endoftext|>"]
-    tokenizer = CLIPTokenizer(vocab={word: n for n, word in enumerate(words)}, merges=[], model_max_length=77)
-    torch.manual_seed(_SEED)
-    text_encoder = CLIPTextModel(
-        CLIPTextConfig(
-            hidden_size=32,
-            intermediate_size=64,
-            num_attention_heads=4,
-            num_hidden_layers=2,
-            vocab_size=len(words),
-            bos_token_id=len(words) - 2,
-            eos_token_id=len(words) - 1,
-            pad_token_id=len(words) - 1,
-            projection_dim=32,
-        )
-    ).eval()
+    tokenizer, text_encoder = _text_parts()
     torch.manual_seed(_SEED)
     unet = UNet2DConditionModel(
         sample_size=64,
@@ -117,6 +99,31 @@ def _build() -> Any:  # the class is known to diffusers only, which is imported 
         feature_extractor=None,
         requires_safety_checker=False,
     )
+
+
+def _text_parts() -> tuple[Any, Any]:
+    import torch  # noqa: PLC0415, loaded by the caller
+    from tokenizers.pre_tokenizers import ByteLevel  # noqa: PLC0415
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer  # noqa: PLC0415
+
+    alphabet = sorted(ByteLevel.alphabet())
+    words = [*alphabet, *(letter + "</w>" for letter in alphabet), "<|startoftext|>", "<|endoftext|>"]
+    tokenizer = CLIPTokenizer(vocab={word: n for n, word in enumerate(words)}, merges=[], model_max_length=77)
+    torch.manual_seed(_SEED)
+    text_encoder = CLIPTextModel(
+        CLIPTextConfig(
+            hidden_size=32,
+            intermediate_size=64,
+            num_attention_heads=4,
+            num_hidden_layers=2,
+            vocab_size=len(words),
+            bos_token_id=len(words) - 2,
+            eos_token_id=len(words) - 1,
+            pad_token_id=len(words) - 1,
+            projection_dim=32,
+        )
+    ).eval()
+    return tokenizer, text_encoder
 
 
 def _smooth(module: "torch.nn.Module", *, gain: float) -> None:

@@ -3,8 +3,9 @@
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from visgate_contract.capabilities import Capability
 from visgate_contract.errors import ErrorCode
 from visgate_contract.tasks import Prompted, Task
 from visgate_worker.adapters.families import Traits
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 
 _FALLBACK_STEPS = 30
 
+_KINDS = {Task.TEXT2IMG: "a text-to-image", Task.IMAGE2IMG: "an image-to-image", Task.TEXT2VIDEO: "a text-to-video"}
+
 ParamsT_contra = TypeVar("ParamsT_contra", contravariant=True)
+TraitsT = TypeVar("TraitsT", bound=Traits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,27 @@ class Adapter(Protocol[ParamsT_contra]):
             JobFailedError: The pipeline does not take a value that was asked for (`invalid_request`).
         """
         ...
+
+
+class ForPipeline(Generic[TraitsT]):
+    """What every adapter knows of its pipeline.
+
+    Args:
+        parameters: Signature of the pipeline's call.
+        pipeline: Name of the class.
+        traits: What the family wants.
+    """
+
+    def __init__(self, parameters: Mapping[str, inspect.Parameter], *, pipeline: str, traits: TraitsT) -> None:
+        self._parameters = parameters
+        self._pipeline = pipeline
+        self._traits = traits
+
+
+def cannot(task: Task, capability: Capability, *, model_id: str) -> JobFailedError:
+    """Return the error of a class whose signature is not that of the task."""
+    detail = f"{model_id} is a {capability.pipeline} and cannot do {task}."
+    return JobFailedError(detail, hint=f"Choose {_KINDS[task]} model.", code=ErrorCode.TASK_NOT_SUPPORTED)
 
 
 def parameters_of(pipeline: type) -> Mapping[str, inspect.Parameter]:

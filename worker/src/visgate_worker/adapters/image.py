@@ -4,16 +4,19 @@ Picture pipelines share one calling convention. Which arguments a class takes it
 differ in beyond that is in `families`.
 """
 
-import inspect
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from visgate_contract.capabilities import Capability, require_task
-from visgate_contract.errors import ErrorCode
 from visgate_contract.tasks import Task, Text2ImgInput
-from visgate_worker.adapters.base import Generation, check_multiple, common_arguments, parameters_of
+from visgate_worker.adapters.base import (
+    ForPipeline,
+    Generation,
+    cannot,
+    check_multiple,
+    common_arguments,
+    parameters_of,
+)
 from visgate_worker.adapters.families import Traits, image_traits
-from visgate_worker.failures import JobFailedError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,21 +25,10 @@ _ALWAYS = ("prompt", "height", "width", "num_inference_steps", "generator")
 _INPUTS_OF_OTHER_TASKS = frozenset({"image", "mask_image", "video"})
 
 
-class TextToImage:
-    """Adapter of `text2img`.
-
-    Args:
-        parameters: Signature of the pipeline's call.
-        pipeline: Name of the class, for messages.
-        traits: What the family wants.
-    """
+class TextToImage(ForPipeline[Traits]):
+    """Adapter of `text2img`."""
 
     task = Task.TEXT2IMG
-
-    def __init__(self, parameters: Mapping[str, inspect.Parameter], *, pipeline: str, traits: Traits) -> None:
-        self._parameters = parameters
-        self._pipeline = pipeline
-        self._traits = traits
 
     @classmethod
     def for_pipeline(
@@ -54,8 +46,7 @@ class TextToImage:
         if not capability.is_known:
             draws_from_text = draws_from_text and not _INPUTS_OF_OTHER_TASKS & parameters.keys()
         if not draws_from_text:
-            detail = f"{model_id} is a {capability.pipeline} and cannot do {Task.TEXT2IMG}."
-            raise JobFailedError(detail, hint="Choose a text-to-image model.", code=ErrorCode.TASK_NOT_SUPPORTED)
+            raise cannot(Task.TEXT2IMG, capability, model_id=model_id)
         traits = image_traits(capability.family, is_step_distilled=is_step_distilled)
         return cls(parameters, pipeline=capability.pipeline, traits=traits)
 

@@ -1,14 +1,20 @@
 """Image to image: the same parts as text to image, called through the family's class that begins from a picture."""
 
-import inspect
 import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from visgate_contract.capabilities import Capability, require_task
 from visgate_contract.errors import ErrorCode
 from visgate_contract.tasks import MAX_SIDE, MIN_SIDE, Image2ImgInput, Task
-from visgate_worker.adapters.base import Generation, check_multiple, common_arguments, parameters_of, refuse_field
+from visgate_worker.adapters.base import (
+    ForPipeline,
+    Generation,
+    cannot,
+    check_multiple,
+    common_arguments,
+    parameters_of,
+    refuse_field,
+)
 from visgate_worker.adapters.families import Traits, image_traits
 from visgate_worker.failures import JobFailedError
 
@@ -19,21 +25,10 @@ _ALWAYS = ("prompt", "image", "num_inference_steps", "generator")
 _INPUTS_OF_OTHER_TASKS = frozenset({"mask_image", "video", "num_frames"})
 
 
-class ImageToImage:
-    """Adapter of `image2img`.
-
-    Args:
-        parameters: Signature of the pipeline's call.
-        pipeline: Name of the class.
-        traits: What the family wants.
-    """
+class ImageToImage(ForPipeline[Traits]):
+    """Adapter of `image2img`."""
 
     task = Task.IMAGE2IMG
-
-    def __init__(self, parameters: Mapping[str, inspect.Parameter], *, pipeline: str, traits: Traits) -> None:
-        self._parameters = parameters
-        self._pipeline = pipeline
-        self._traits = traits
 
     @classmethod
     def for_pipeline(
@@ -49,8 +44,7 @@ class ImageToImage:
         parameters = parameters_of(pipeline)
         begins_from_a_picture = all(name in parameters for name in _ALWAYS)
         if not begins_from_a_picture or _INPUTS_OF_OTHER_TASKS & parameters.keys():
-            detail = f"{model_id} is a {capability.pipeline} and cannot do {Task.IMAGE2IMG}."
-            raise JobFailedError(detail, hint="Choose an image-to-image model.", code=ErrorCode.TASK_NOT_SUPPORTED)
+            raise cannot(Task.IMAGE2IMG, capability, model_id=model_id)
         traits = image_traits(capability.family, is_step_distilled=is_step_distilled)
         return cls(parameters, pipeline=pipeline.__name__, traits=traits)
 

@@ -1,15 +1,18 @@
 """Text to video, for every pipeline whose signature says that it makes frames from a prompt."""
 
-import inspect
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from visgate_contract.capabilities import Capability, require_task
-from visgate_contract.errors import ErrorCode
 from visgate_contract.tasks import Task, Text2VideoInput
-from visgate_worker.adapters.base import Generation, check_multiple, common_arguments, parameters_of
+from visgate_worker.adapters.base import (
+    ForPipeline,
+    Generation,
+    cannot,
+    check_multiple,
+    common_arguments,
+    parameters_of,
+)
 from visgate_worker.adapters.families import VideoTraits, video_traits
-from visgate_worker.failures import JobFailedError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -18,21 +21,10 @@ _ALWAYS = ("prompt", "height", "width", "num_frames", "num_inference_steps", "ge
 _INPUTS_OF_OTHER_TASKS = frozenset({"image", "mask_image", "video"})
 
 
-class TextToVideo:
-    """Adapter of `text2video`.
-
-    Args:
-        parameters: Signature of the pipeline's call.
-        pipeline: Name of the class, for messages.
-        traits: What the family wants.
-    """
+class TextToVideo(ForPipeline[VideoTraits]):
+    """Adapter of `text2video`."""
 
     task = Task.TEXT2VIDEO
-
-    def __init__(self, parameters: Mapping[str, inspect.Parameter], *, pipeline: str, traits: VideoTraits) -> None:
-        self._parameters = parameters
-        self._pipeline = pipeline
-        self._traits = traits
 
     @classmethod
     def for_pipeline(
@@ -55,8 +47,7 @@ class TextToVideo:
         if not capability.is_known:
             makes_frames = makes_frames and not _INPUTS_OF_OTHER_TASKS & parameters.keys()
         if not makes_frames:
-            detail = f"{model_id} is a {capability.pipeline} and cannot do {Task.TEXT2VIDEO}."
-            raise JobFailedError(detail, hint="Choose a text-to-video model.", code=ErrorCode.TASK_NOT_SUPPORTED)
+            raise cannot(Task.TEXT2VIDEO, capability, model_id=model_id)
         return cls(parameters, pipeline=capability.pipeline, traits=video_traits(capability.family))
 
     def plan(
