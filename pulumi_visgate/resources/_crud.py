@@ -8,15 +8,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import to_jsonable_python
 
 from pulumi_visgate.resources._session import Session
 from pulumi_visgate.resources._values import (
     UNKNOWN,
     Properties,
+    as_text,
     derived_name,
     fingerprints,
     has_unknown,
@@ -67,10 +68,21 @@ class Found:
     inputs: dict[str, Any]
 
 
+# The bounds of S3, the narrowest store of tags.
+TagName = Annotated[str, Field(min_length=1, max_length=128)]
+TagValue = Annotated[str, BeforeValidator(as_text), Field(max_length=256)]
+
+
 class Inputs(BaseModel):
-    """Base of the input models: units are in names, and nothing but the inputs is accepted."""
+    """Base of the input models: units are in names, and nothing but the inputs is accepted.
+
+    Args:
+        tags: What the program says of it; Runpod has no tags, so they are kept in the state alone.
+    """
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True, hide_input_in_errors=True)
+
+    tags: dict[TagName, TagValue] = Field(default_factory=dict, max_length=50)
 
 
 class NamedInputs(Inputs):
@@ -98,6 +110,7 @@ class Crud(ABC):
         unordered: Lists whose order says nothing.
         unmanaged: Inputs that are left as they are when not given.
         notes: Inputs that say something about the program, not about the resource.
+        keeps_tags: The resource itself has the tags; everywhere else they are a note.
         outputs: What it tells besides its inputs.
     """
 
@@ -108,7 +121,13 @@ class Crud(ABC):
     unordered: ClassVar[frozenset[str]] = frozenset()
     unmanaged: ClassVar[frozenset[str]] = frozenset()
     notes: ClassVar[frozenset[str]] = frozenset({"owner", "adopt"})
+    keeps_tags: ClassVar[bool] = False
     outputs: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if not cls.keeps_tags:
+            cls.notes |= {"tags"}
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -212,6 +231,14 @@ class Crud(ABC):
     @abstractmethod
     def read(self, id_: str, props: Properties) -> Found | None:
         """Return what is there, or None when it is gone."""
+
+    def describe(self, id_: str) -> Found | None:
+        """Return what is there of something that this library has never seen, with all that it leaves alone elsewhere.
+
+        Args:
+            id_: Id at the API.
+        """
+        return self.read(id_, dict.fromkeys(self.unmanaged, True))
 
     @abstractmethod
     def update(self, id_: str, olds: Properties, news: Properties) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pulumi_visgate.resources._adopt import find_or_create
 from pulumi_visgate.resources._crud import Crud, Found, Inputs, NamedInputs, Problem, WithEnv
 from pulumi_visgate.resources._endpoint_wire import observed_inputs, patch, request
-from pulumi_visgate.resources._values import UNKNOWN, Properties, has_unknown
+from pulumi_visgate.resources._values import UNKNOWN, Properties, as_text, has_unknown
 from pulumi_visgate.runpod.errors import NotFound
 from pulumi_visgate.runpod.models.endpoint import CreateEndpoint, Endpoint, FlashBoot, UpdateEndpoint
 
@@ -19,16 +19,7 @@ CONTAINER_INPUTS = frozenset({"image", "args", "container_disk_gb", "env", "port
 _CUDA = r"^[0-9]+\.[0-9]+$"
 
 
-def _env_text(value: object) -> object:
-    """Pulumi hands over every number as a float; an environment variable of 5 is "5"."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return f"{value:g}" if float(value).is_integer() else repr(value)
-    return value
-
-
-EnvValue = Annotated[str, BeforeValidator(_env_text)]
+EnvValue = Annotated[str, BeforeValidator(as_text)]
 EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Env = dict[EnvName, EnvValue]
 CudaVersion = Annotated[str, Field(pattern=_CUDA)]

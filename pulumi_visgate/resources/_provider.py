@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import Any, ClassVar, NoReturn, ParamSpec, Self, TypeVar, cast
+from typing import Any, ClassVar, NoReturn, ParamSpec, Self, TypedDict, TypeVar, cast
 
 import pulumi
 from pulumi.dynamic import (
@@ -155,6 +155,13 @@ class ProviderFailedError(ResourceError):
     """What the host is given to print."""
 
 
+class ResourceArgs(TypedDict, total=False):
+    """Arguments that every resource takes."""
+
+    tags: pulumi.Input[Mapping[str, pulumi.Input[str]]]
+    """What you want to say of it, such as a cost center; Runpod has no tags, so they are in previews and the state."""
+
+
 class VisgateResource(Resource, module="visgate", name="Resource"):
     """Base of the resources of this library.
 
@@ -164,6 +171,8 @@ class VisgateResource(Resource, module="visgate", name="Resource"):
         args: Inputs; None counts as left out.
         opts: Options of the resource.
     """
+
+    tags: pulumi.Output[dict[str, str] | None]
 
     def __init__(
         self,

@@ -33,6 +33,12 @@ def has_unknown(value: object) -> bool:
     return value is UNKNOWN
 
 
+def known_items(values: Properties, name: str) -> list[Any]:
+    """Return the items of a list that are known."""
+    value = values.get(name) or []
+    return [] if value is UNKNOWN else [item for item in value if not has_unknown(item)]
+
+
 def without_empty(values: Properties) -> dict[str, Any]:
     """Leave out what says nothing: None, False, and empty text, list or mapping, which the API does not tell apart."""
     return {name: value for name, value in values.items() if not _is_empty(value)}
@@ -56,6 +62,15 @@ def same(old: object, new: object, *, ordered: bool = True) -> bool:
     if not ordered and isinstance(old, list) and isinstance(new, list):
         return len(old) == len(new) and all(old.count(item) == new.count(item) for item in old)
     return bool(old == new)
+
+
+def as_text(value: object) -> object:
+    """Return a number or truth value as a person writes it: Pulumi hands over every number as a float."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return f"{value:g}" if float(value).is_integer() else repr(value)
+    return value
 
 
 def keep_order(observed: Any, remembered: Any) -> Any:

@@ -1,25 +1,27 @@
 """Bucket: a bucket of any S3-compatible store."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 import pulumi
 from pydantic import Field, field_validator
 
 from pulumi_visgate.resources._crud import Crud, Found, NamedInputs, Problem
-from pulumi_visgate.resources._provider import Provider, VisgateResource
+from pulumi_visgate.resources._provider import Provider, ResourceArgs, VisgateResource
 from pulumi_visgate.resources._s3 import attempting, delete_objects, delete_versions, object_sizes
 from pulumi_visgate.resources._values import Properties, has_unknown
 from pulumi_visgate.resources.errors import InUse, NameTaken, StoreError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import TagTypeDef
 
 _NAME = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
 _RULE_ID = "visgate-expire"
 _OPTIONS = ("public_read", "cors_origins", "expire_after_days")
+Tags = Mapping[str, str]
 
 
 class BucketInputs(NamedInputs):
@@ -48,7 +50,7 @@ class BucketCrud(Crud):
     model = BucketInputs
     fixed = ("name",)
     unordered = frozenset({"cors_origins"})
-    notes = frozenset({"owner", "adopt"})
+    keeps_tags = True
     outputs = ("endpoint", "region")
 
     def own_name(self, values: Properties) -> Any:
@@ -75,6 +77,7 @@ class BucketCrud(Crud):
                 client.create_bucket(Bucket=name, **_location(self.session.settings.store.region))
         try:
             _set_options(client, name, inputs, _OPTIONS if there else _wanted(inputs))
+            _set_tags(client, name, {}, inputs.get("tags") or {})
         except StoreError:
             if not there:
                 client.delete_bucket(Bucket=name)
@@ -91,13 +94,16 @@ class BucketCrud(Crud):
             "public_read": _public_read(client, id_),
             "cors_origins": _cors(client, id_),
             "expire_after_days": _expiry(client, id_),
+            "tags": _own_tags(client, id_, props.get("tags") or {}),
         }
         return self.found(observed, self._outputs(), props)
 
     def update(self, id_: str, olds: Properties, news: Properties) -> dict[str, Any]:
-        """Set the options that differ."""
-        changed = [name for name in self.diff(olds, news).changed if name in _OPTIONS]
-        _set_options(self.session.store, id_, news, changed)
+        """Set the options and tags that differ."""
+        changed = self.diff(olds, news).changed
+        _set_options(self.session.store, id_, news, [name for name in changed if name in _OPTIONS])
+        if "tags" in changed:
+            _set_tags(self.session.store, id_, olds.get("tags") or {}, news.get("tags") or {})
         return self._outs(news)
 
     def delete(self, id_: str, props: Properties, /) -> None:
@@ -198,6 +204,43 @@ def _expiry(client: "S3Client", name: str) -> int | None:
     return None
 
 
+def _stored_tags(client: "S3Client", name: str) -> dict[str, str] | None:
+    """Return the tags that the store has, or None when it has no such thing."""
+    try:
+        with attempting(f"reading the tags of bucket {name}"):
+            return {tag["Key"]: tag["Value"] for tag in client.get_bucket_tagging(Bucket=name)["TagSet"]}
+    except StoreError as error:
+        if error.s3_code == "NoSuchTagSet":
+            return {}
+        if error.unsupported:
+            return None
+        raise
+
+
+def _own_tags(client: "S3Client", name: str, known: Tags) -> dict[str, str]:
+    """Return the program's tags as they are at the store; those that others have put there are theirs."""
+    stored = _stored_tags(client, name) if known else {}
+    return dict(known) if stored is None else {tag: stored[tag] for tag in known if tag in stored}
+
+
+def _set_tags(client: "S3Client", name: str, olds: Tags, news: Tags) -> None:
+    """Put the program's tags beside those of others; a store without tags leaves them in the state alone."""
+    if not olds and not news:
+        return
+    stored = _stored_tags(client, name)
+    if stored is None:
+        return
+    wanted = {tag: value for tag, value in stored.items() if tag not in olds} | dict(news)
+    if wanted == stored:
+        return
+    with attempting(f"setting the tags of bucket {name}"):
+        if wanted:
+            tags: list[TagTypeDef] = [{"Key": tag, "Value": value} for tag, value in sorted(wanted.items())]
+            client.put_bucket_tagging(Bucket=name, Tagging={"TagSet": tags})
+        else:
+            client.delete_bucket_tagging(Bucket=name)
+
+
 def _public_policy(name: str) -> dict[str, Any]:
     statement = {
         "Sid": "VisgatePublicRead",
@@ -244,7 +287,7 @@ class BucketProvider(Provider):
     crud: ClassVar = BucketCrud
 
 
-class BucketArgs(TypedDict, total=False):
+class BucketArgs(ResourceArgs, total=False):
     """Arguments of `Bucket`."""
 
     name: pulumi.Input[str]

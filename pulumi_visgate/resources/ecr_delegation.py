@@ -1,14 +1,14 @@
 """EcrDelegation: lets Runpod pull from a private repository of Amazon ECR (`/v2/registries/delegations`)."""
 
 from contextlib import suppress
-from typing import Any, ClassVar, Required, TypedDict, Unpack
+from typing import Any, ClassVar, Required, Unpack
 
 import pulumi
 from pydantic import Field
 
 from pulumi_visgate.resources._adopt import find_or_create
 from pulumi_visgate.resources._crud import Crud, Found, NamedInputs
-from pulumi_visgate.resources._provider import Provider, VisgateResource
+from pulumi_visgate.resources._provider import Provider, ResourceArgs, VisgateResource
 from pulumi_visgate.resources._values import Properties
 from pulumi_visgate.runpod.errors import NotFound
 from pulumi_visgate.runpod.models import registry as wire
@@ -94,7 +94,7 @@ class EcrDelegationProvider(Provider):
     crud: ClassVar = EcrDelegationCrud
 
 
-class EcrDelegationArgs(TypedDict, total=False):
+class EcrDelegationArgs(ResourceArgs, total=False):
     """Arguments of `EcrDelegation`; a change of any makes a new delegation."""
 
     repository_arn: Required[pulumi.Input[str]]

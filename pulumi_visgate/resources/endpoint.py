@@ -6,7 +6,7 @@ from typing import ClassVar, TypedDict, Unpack
 import pulumi
 
 from pulumi_visgate.resources._endpoint_crud import EndpointCrud
-from pulumi_visgate.resources._provider import Provider, VisgateResource
+from pulumi_visgate.resources._provider import Provider, ResourceArgs, VisgateResource
 
 
 class EndpointProvider(Provider):
@@ -24,7 +24,7 @@ class CpuFlavorArgs(TypedDict):
     """Virtual CPUs, a power of two from 2."""
 
 
-class EndpointArgs(TypedDict, total=False):
+class EndpointArgs(ResourceArgs, total=False):
     """Arguments of `Endpoint`; give `gpu_pools` or `cpus`, and `image` or `template_id`."""
 
     image: pulumi.Input[str]

@@ -1,13 +1,13 @@
 """LocalCdn: a bucket at the CDN route of the local cloud."""
 
-from typing import Any, ClassVar, Required, TypedDict, Unpack
+from typing import Any, ClassVar, Required, Unpack
 
 import pulumi
 from pydantic import Field
 
 from pulumi_visgate.resources._crud import Crud, Found, Inputs
 from pulumi_visgate.resources._local_host import host_delete, host_get, host_put
-from pulumi_visgate.resources._provider import Provider, VisgateResource
+from pulumi_visgate.resources._provider import Provider, ResourceArgs, VisgateResource
 from pulumi_visgate.resources._values import Properties
 
 
@@ -54,7 +54,7 @@ class LocalCdnProvider(Provider):
     crud: ClassVar = LocalCdnCrud
 
 
-class LocalCdnArgs(TypedDict):
+class LocalCdnArgs(ResourceArgs):
     """Arguments of `LocalCdn`."""
 
     bucket: Required[pulumi.Input[str]]

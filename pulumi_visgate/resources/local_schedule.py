@@ -1,14 +1,14 @@
 """LocalSchedule: the local cloud's service host moves a pool's minimum by its windows."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, Required, TypedDict, Unpack
+from typing import Any, ClassVar, Required, Unpack
 
 import pulumi
 from pydantic import Field
 
 from pulumi_visgate.resources._crud import Change, Crud, Found, Inputs
 from pulumi_visgate.resources._local_host import host_delete, host_get, host_put
-from pulumi_visgate.resources._provider import Provider, VisgateResource
+from pulumi_visgate.resources._provider import Provider, ResourceArgs, VisgateResource
 from pulumi_visgate.resources._values import Properties, derived_name
 from pulumi_visgate.resources.errors import HostError
 from pulumi_visgate.resources.warm_pool import WindowArgs
@@ -55,7 +55,7 @@ class LocalScheduleCrud(Crud):
         if record is None:
             return None
         noted = {name: props[name] for name in self.notes if name in props}
-        inputs = {name: record.get(name) for name in LocalScheduleInputs.model_fields if name not in noted} | noted
+        inputs = {name: record.get(name) for name in LocalScheduleInputs.model_fields if name not in self.notes} | noted
         return Found({**inputs, "spec_digest": record.get("spec_digest")}, inputs)
 
     def update(self, id_: str, _olds: Properties, news: Properties) -> dict[str, Any]:
@@ -93,7 +93,7 @@ class LocalScheduleProvider(Provider):
     crud: ClassVar = LocalScheduleCrud
 
 
-class LocalScheduleArgs(TypedDict, total=False):
+class LocalScheduleArgs(ResourceArgs, total=False):
     """Arguments of `LocalSchedule`."""
 
     endpoint_id: Required[pulumi.Input[str]]

@@ -1,7 +1,7 @@
 """LocalService: a process of the local cloud's service host, such as the gateway; of no use without that cloud."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Required, TypedDict, Unpack
+from typing import Any, ClassVar, Required, Unpack
 
 import pulumi
 from pydantic import Field
@@ -9,7 +9,7 @@ from pydantic import Field
 from pulumi_visgate.resources._crud import Change, Crud, Found, NamedInputs, WithEnv
 from pulumi_visgate.resources._endpoint_crud import Env
 from pulumi_visgate.resources._local_host import host_delete, host_get, host_put
-from pulumi_visgate.resources._provider import Provider, VisgateResource
+from pulumi_visgate.resources._provider import Provider, ResourceArgs, VisgateResource
 from pulumi_visgate.resources._values import Properties, derived_name
 from pulumi_visgate.resources.errors import HostError
 
@@ -105,7 +105,7 @@ class LocalServiceProvider(Provider):
     crud: ClassVar = LocalServiceCrud
 
 
-class LocalServiceArgs(TypedDict, total=False):
+class LocalServiceArgs(ResourceArgs, total=False):
     """Arguments of `LocalService`."""
 
     module: Required[pulumi.Input[str]]

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Required, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Required, Unpack
 
 import pulumi
 from pydantic import Field, ValidationError
 
 from pulumi_visgate.resources._crud import Crud, Found, Inputs, Problem
 from pulumi_visgate.resources._manifest import MANIFEST_NAME, Manifest, ManifestFile, model_prefix, scan
-from pulumi_visgate.resources._provider import Provider, VisgateResource
+from pulumi_visgate.resources._provider import Provider, ResourceArgs, VisgateResource
 from pulumi_visgate.resources._s3 import attempting, delete_objects, object_sizes
 from pulumi_visgate.resources._values import Properties, has_unknown
 from pulumi_visgate.resources.errors import StoreError
@@ -174,7 +174,7 @@ class ModelCacheProvider(Provider):
     crud: ClassVar = ModelCacheCrud
 
 
-class ModelCacheArgs(TypedDict, total=False):
+class ModelCacheArgs(ResourceArgs, total=False):
     """Arguments of `ModelCache`; give `volume_id` or `bucket`."""
 
     model_id: Required[pulumi.Input[str]]

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, ClassVar, Required, TypedDict, Unpack
+from typing import Any, ClassVar, Required, Unpack
 
 import pulumi
 from pydantic import Field
 
 from pulumi_visgate.resources._adopt import find_or_create
 from pulumi_visgate.resources._crud import Crud, Found, NamedInputs, Problem
-from pulumi_visgate.resources._provider import Provider, VisgateResource
+from pulumi_visgate.resources._provider import Provider, ResourceArgs, VisgateResource
 from pulumi_visgate.resources._values import UNKNOWN, Properties, has_unknown
 from pulumi_visgate.resources.errors import InUse
 from pulumi_visgate.runpod.errors import NotFound
@@ -159,7 +159,7 @@ class NetworkVolumeProvider(Provider):
     crud: ClassVar = NetworkVolumeCrud
 
 
-class NetworkVolumeArgs(TypedDict, total=False):
+class NetworkVolumeArgs(ResourceArgs, total=False):
     """Arguments of `NetworkVolume`."""
 
     size_gb: Required[pulumi.Input[int]]

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, ClassVar, Required, TypedDict, Unpack
+from typing import Any, ClassVar, Required, Unpack
 
 import pulumi
 from pydantic import Field, SecretStr
 
 from pulumi_visgate.resources._adopt import find_or_create
 from pulumi_visgate.resources._crud import Crud, Found, Inputs, Problem
-from pulumi_visgate.resources._provider import Provider, VisgateResource
+from pulumi_visgate.resources._provider import Provider, ResourceArgs, VisgateResource
 from pulumi_visgate.resources._values import UNKNOWN, Properties, derived_name, fingerprints, has_unknown, same
 from pulumi_visgate.resources.errors import InUse
 from pulumi_visgate.runpod.errors import BadRequest, Conflict, NotFound
@@ -134,7 +134,7 @@ class RegistryAuthProvider(Provider):
     crud: ClassVar = RegistryAuthCrud
 
 
-class RegistryAuthArgs(TypedDict, total=False):
+class RegistryAuthArgs(ResourceArgs, total=False):
     """Arguments of `RegistryAuth`; a change of any makes a new credential."""
 
     username: Required[pulumi.Input[str]]

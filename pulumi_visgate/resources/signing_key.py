@@ -2,12 +2,12 @@
 
 import hashlib
 import secrets
-from typing import Any, ClassVar, TypedDict, Unpack
+from typing import Any, ClassVar, Unpack
 
 import pulumi
 
 from pulumi_visgate.resources._crud import Crud, Found, Inputs
-from pulumi_visgate.resources._provider import Provider, VisgateResource
+from pulumi_visgate.resources._provider import Provider, ResourceArgs, VisgateResource
 from pulumi_visgate.resources._values import Properties
 
 KEY_BYTES = 32
@@ -57,7 +57,7 @@ class SigningKeyProvider(Provider):
     crud: ClassVar = SigningKeyCrud
 
 
-class SigningKeyArgs(TypedDict, total=False):
+class SigningKeyArgs(ResourceArgs, total=False):
     """Arguments of `SigningKey`."""
 
     rotation: pulumi.Input[str]

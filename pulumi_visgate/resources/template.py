@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, ClassVar, Required, TypedDict, Unpack
+from typing import Any, ClassVar, Required, Unpack
 
 import pulumi
 from pydantic import Field
@@ -10,7 +10,7 @@ from pydantic import Field
 from pulumi_visgate.resources._adopt import find_or_create
 from pulumi_visgate.resources._crud import Crud, Found, NamedInputs, Problem, WithEnv
 from pulumi_visgate.resources._endpoint_crud import CudaVersion, Env
-from pulumi_visgate.resources._provider import Provider, VisgateResource
+from pulumi_visgate.resources._provider import Provider, ResourceArgs, VisgateResource
 from pulumi_visgate.resources._values import Properties
 from pulumi_visgate.runpod.errors import NotFound
 from pulumi_visgate.runpod.models import template as wire
@@ -146,7 +146,7 @@ class TemplateProvider(Provider):
     crud: ClassVar = TemplateCrud
 
 
-class TemplateArgs(TypedDict, total=False):
+class TemplateArgs(ResourceArgs, total=False):
     """Arguments of `Template`."""
 
     image: Required[pulumi.Input[str]]

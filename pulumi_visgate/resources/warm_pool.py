@@ -9,7 +9,7 @@ from pydantic import Field, TypeAdapter
 
 from pulumi_visgate.resources._crud import Inputs, Problem
 from pulumi_visgate.resources._endpoint_crud import EndpointCrud, EndpointInputs
-from pulumi_visgate.resources._provider import Provider, VisgateResource
+from pulumi_visgate.resources._provider import Provider, ResourceArgs, VisgateResource
 from pulumi_visgate.resources._session import Session
 from pulumi_visgate.resources._values import UNKNOWN, Properties, has_unknown
 from pulumi_visgate.resources.endpoint import CpuFlavorArgs
@@ -204,7 +204,7 @@ class WindowArgs(TypedDict):
     """Workers that are kept, and paid for; 1 by default."""
 
 
-class WarmPoolArgs(TypedDict, total=False):
+class WarmPoolArgs(ResourceArgs, total=False):
     """Arguments of `WarmPool`; give `gpu_pools` or `cpus`."""
 
     model_id: Required[pulumi.Input[str]]

@@ -56,6 +56,41 @@ def test_options_are_set_read_and_taken_back(settings: Settings) -> None:
     crud.delete(id_, outs)
 
 
+def test_tags_are_set_beside_those_of_others_read_and_repaired(settings: Settings, s3: "S3Client") -> None:
+    def stored() -> dict[str, str]:
+        return {tag["Key"]: tag["Value"] for tag in s3.get_bucket_tagging(Bucket=id_)["TagSet"]}
+
+    def put(**tags: str) -> None:
+        s3.put_bucket_tagging(
+            Bucket=id_, Tagging={"TagSet": [{"Key": key, "Value": value} for key, value in tags.items()]}
+        )
+
+    crud = BucketCrud(Session(settings))
+    inputs = bucket(crud, called="tagged", tags={"team": "pictures", "floor": 3.0})
+    id_, outs = crud.create(inputs)
+    assert stored() == {"team": "pictures", "floor": "3"}
+
+    put(team="pictures", floor="3", cloud="its own")
+    found = crud.read(id_, outs)
+    assert found is not None
+    assert found.inputs == inputs
+    assert crud.diff(found.outs, inputs).changed == ()
+
+    put(team="films", cloud="its own")
+    found = crud.read(id_, outs)
+    assert found is not None
+    assert found.outs["tags"] == {"team": "films"}
+    assert crud.diff(found.outs, inputs).changed == ("tags",)
+    outs = crud.update(id_, found.outs, inputs)
+    assert stored() == {"team": "pictures", "floor": "3", "cloud": "its own"}
+
+    outs = crud.update(id_, outs, bucket(crud, called="tagged", tags={"team": "pictures"}))
+    assert stored() == {"team": "pictures", "cloud": "its own"}
+    outs = crud.update(id_, outs, bucket(crud, called="tagged"))
+    assert stored() == {"cloud": "its own"}
+    crud.delete(id_, outs)
+
+
 def test_an_option_that_the_store_does_not_have_leaves_no_bucket(settings: Settings, s3: "S3Client") -> None:
     crud = BucketCrud(Session(settings))
     inputs = bucket(crud, called="expiring", expire_after_days=7)
