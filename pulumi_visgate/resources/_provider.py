@@ -29,6 +29,7 @@ from pulumi.output import Unknown
 
 from pulumi_visgate.resources._crud import Crud
 from pulumi_visgate.resources._engine_log import engine_log
+from pulumi_visgate.resources._named import Unresolved, id_by_name
 from pulumi_visgate.resources._report import Silent
 from pulumi_visgate.resources._session import Session, session_for
 from pulumi_visgate.resources._settings import Settings, is_loopback
@@ -39,6 +40,8 @@ from visgate_contract.errors import VisgateError
 from visgate_contract.redaction import Redactor
 
 PROVIDERS_MODULE = "pulumi_visgate.providers"
+# How Pulumi's protocol and files mark a secret value.
+SIGNATURE_KEY, SECRET_SIGNATURE = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
 _PROVIDER_KEY = "__provider"
 _HOST_MODULE = "pulumi.dynamic.__main__"
 
@@ -105,10 +108,20 @@ class Provider(ResourceProvider):
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """Read what is there; gone is id None with empty outputs."""
-        found = self._guard("Reading", lambda: self._crud().read(id_, _from_pulumi(props)))
+        known = _from_pulumi(props)
+        # What has a name but none is known of was not made here: a program reads it without owning it.
+        foreign = "name" in self.crud.model.model_fields and not known.get("name")
+        found = self._guard("Reading", lambda: self._crud().describe(id_) if foreign else self._crud().read(id_, known))
         if found is None:
             return ReadResult(None, {})
-        return ReadResult(id_, _to_pulumi(found.outs), _to_pulumi(found.inputs))
+        return ReadResult(id_, self._sealed(found.outs), self._sealed(found.inputs))
+
+    def _sealed(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Mark what is secret: the engine itself does so only where something secret was known before."""
+        return {
+            name: {SIGNATURE_KEY: SECRET_SIGNATURE, "value": value} if name in self.crud.secret else value
+            for name, value in _to_pulumi(values).items()
+        }
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         """Change what differs."""
@@ -181,6 +194,9 @@ class VisgateResource(Resource, module="visgate", name="Resource"):
         args: Mapping[str, Any],
         opts: pulumi.ResourceOptions | None,
     ) -> None:
+        if opts is not None and opts.import_ is not None:
+            detail = f"{resource_name}: Pulumi does not tell a dynamic provider what to import, so import_ cannot work."
+            raise Unresolved(detail, hint="Use adopt=True with the name it has at Runpod, or `visgate import`.")
         crud = provider.crud
         props: dict[str, Any] = {name: None for name in (*crud.model.model_fields, *crud.outputs)}
         props |= {name: value for name, value in args.items() if value is not None}
@@ -197,8 +213,10 @@ class VisgateResource(Resource, module="visgate", name="Resource"):
     def get(
         cls,
         resource_name: str,
-        id: pulumi.Input[str],
+        id: pulumi.Input[str] | None = None,
         opts: pulumi.ResourceOptions | None = None,
+        *,
+        name: pulumi.Input[str] | None = None,
     ) -> Self:
         """Read something that exists and that this program does not own: it is never changed nor deleted.
 
@@ -206,7 +224,16 @@ class VisgateResource(Resource, module="visgate", name="Resource"):
             resource_name: Name in the program.
             id: Id at the API.
             opts: Options of the resource.
+            name: Name at the API, instead of the id; there must be exactly one of it.
+
+        Raises:
+            Unresolved: Neither or both of id and name are given, or resources of this kind have no names.
         """
+        if (id is None) == (name is None):
+            detail = f"{cls.__name__}.get({resource_name!r}): give either id or name."
+            raise Unresolved(detail)
+        if id is None:
+            id = id_by_name([kind.__name__ for kind in cls.__mro__], name)
         make: Any = cls
         read: Self = make(resource_name, pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(id=id)))
         return read

@@ -14,6 +14,7 @@ from pulumi_visgate.resources._session import Session
 from pulumi_visgate.resources._values import UNKNOWN, Properties, has_unknown
 from pulumi_visgate.resources.endpoint import CpuFlavorArgs
 from pulumi_visgate.resources.reconcile import reconcile
+from pulumi_visgate.runpod.models.endpoint import Endpoint
 from visgate_contract.jobs import MODEL_ID_ENV, MODEL_REVISION_ENV
 from visgate_contract.names import EndpointName
 from visgate_contract.pools import PoolPolicy, Window, effective_minimum, next_transition
@@ -84,6 +85,10 @@ class WarmPoolCrud(EndpointCrud):
             yield Problem("min_workers", "must be 0 for policy on_demand; use always_on to keep workers.")
         elif policy == PoolPolicy.ALWAYS_ON and least == 0:
             yield Problem("min_workers", "must be at least 1 for policy always_on; use on_demand to keep none.")
+        if values.get("routing") == "LOAD_BALANCER":
+            yield Problem("routing", "must be QUEUE: the gateway hands a pool jobs. Use Endpoint for a load balancer.")
+        if values.get("template_id"):
+            yield Problem("template_id", "does not apply: a pool says itself what its workers are. Use Endpoint.")
         env = values.get("env")
         for name in (MODEL_ID_ENV, MODEL_REVISION_ENV):
             if isinstance(env, dict) and name in env:
@@ -115,7 +120,7 @@ class WarmPoolCrud(EndpointCrud):
 
     def api_changes(self, changed: tuple[str, ...]) -> tuple[str, ...]:
         """Another revision is another environment, other windows are another minimum."""
-        more = {"model_revision": "env", "windows": "min_workers", "policy": "min_workers"}
+        more = {"model_revision": "env", **dict.fromkeys(("windows", "policy", "max_workers"), "min_workers")}
         return (*changed, *(more[name] for name in changed if name in more))
 
     def api_values(self, values: Properties) -> Properties:
@@ -133,6 +138,8 @@ class WarmPoolCrud(EndpointCrud):
         return kept | {name: "" for name in ours if name not in env}
 
     def _found(self, endpoint: Any, props: Properties) -> Any:
+        if "model_id" not in props:
+            props = {**props, **identity(endpoint)}
         found = super()._found(endpoint, props)
         noted = {name: props[name] for name in _OWN if name in props}
         if _scheduled(props):
@@ -156,6 +163,18 @@ class WarmPoolCrud(EndpointCrud):
     def _with_policy(outs: dict[str, Any], inputs: Properties) -> dict[str, Any]:
         kept = {name: value for name, value in outs.items() if name not in _OWN}
         return kept | {name: inputs[name] for name in _OWN if name in inputs}
+
+
+def identity(endpoint: Endpoint) -> dict[str, str]:
+    """Return what the name and environment of an endpoint say about its model, task and policy.
+
+    Args:
+        endpoint: What the API reports.
+    """
+    said = {"model_id": endpoint.env.get(MODEL_ID_ENV), "model_revision": endpoint.env.get(MODEL_REVISION_ENV)}
+    if name := EndpointName.parse(endpoint.name):
+        said |= {"task": str(name.task), "policy": str(name.policy)}
+    return {key: value for key, value in said.items() if value}
 
 
 def _scheduled(values: Properties) -> bool:
@@ -225,6 +244,10 @@ class WarmPoolArgs(ResourceArgs, total=False):
     """Most workers at once, 3 by default."""
     env: pulumi.Input[Mapping[str, pulumi.Input[str]]]
     """Environment of the workers. Always secret."""
+    args: pulumi.Input[str]
+    """Arguments of the container's entrypoint."""
+    ports: pulumi.Input[Sequence[pulumi.Input[str]]]
+    """Exposed ports as `port/protocol`."""
     gpu_pools: pulumi.Input[Sequence[pulumi.Input[str]]]
     """Serverless GPU pools of the catalog."""
     excluded_gpu_types: pulumi.Input[Sequence[pulumi.Input[str]]]
@@ -245,6 +268,8 @@ class WarmPoolArgs(ResourceArgs, total=False):
     """Seconds until an idle worker stops, 60 by default."""
     queue_delay_s: pulumi.Input[float]
     """Start another worker when a request waits this many seconds; 4 by default."""
+    request_count: pulumi.Input[int]
+    """Scale on this many requests in flight for each worker, instead of waiting time."""
     execution_timeout_s: pulumi.Input[int]
     """Longest execution of one request in seconds, 900 by default."""
     flashboot: pulumi.Input[str]
@@ -253,6 +278,10 @@ class WarmPoolArgs(ResourceArgs, total=False):
     """Data centers where workers may run; anywhere when left out."""
     network_volume_ids: pulumi.Input[Sequence[pulumi.Input[str]]]
     """Network volumes with the model, at most one for each data center."""
+    name: pulumi.Input[str]
+    """Name at Runpod instead of the one that is derived for the gateway to find; for pools that exist already."""
+    adopt: pulumi.Input[bool]
+    """Take over the one existing endpoint of this `name`."""
 
 
 class WarmPool(VisgateResource, module="visgate", name="WarmPool"):

@@ -1,0 +1,118 @@
+"""What exists already: read without owning it, and taken into a stack, under the real engine."""
+
+import json
+from typing import Any
+
+import boto3
+import pytest
+
+from pulumi_visgate.local.emulator.testing import RunpodEmulator
+from pulumi_visgate.runpod import RunpodClient
+from pulumi_visgate.runpod.models.endpoint import CreateEndpoint
+from pulumi_visgate.runpod.models.registry import CreateDelegation, CreateRegistry
+from pulumi_visgate.runpod.models.template import CreateTemplate
+from pulumi_visgate.runpod.models.volume import CreateNetworkVolume
+from tests.engine.conftest import ENV_SECRET, S3_KEY_ID, S3_SECRET, Stack
+from visgate_contract.names import EndpointName, user_hash
+from visgate_contract.pools import PoolPolicy
+from visgate_contract.tasks import Task
+
+pytestmark = pytest.mark.engine
+
+READING = """
+import os
+import pulumi
+from pulumi_visgate import Bucket, EcrDelegation, Endpoint, NetworkVolume, RegistryAuth, Template, WarmPool
+
+ids = {ids!r}
+endpoint = Endpoint.get("by-id", ids["plain"])
+named = Endpoint.get("by-name", name=pulumi.Output.from_input("plain"))
+pool = WarmPool.get("pool", name={pool!r})
+volume = NetworkVolume.get("volume", name="models")
+template = Template.get("template", name="tool")
+registry = RegistryAuth.get("registry", name="ghcr")
+delegation = EcrDelegation.get("delegation", name="ecr")
+bucket = Bucket.get("bucket", name="pictures")
+pulumi.export("ids", [found.id for found in (named, pool, volume, template, registry, delegation, bucket)])
+pulumi.export("image", endpoint.image)
+pulumi.export("model", [pool.model_id, pool.task, pool.policy])
+pulumi.export("volume", [volume.size_gb, volume.effective_tier])
+pulumi.export("env", endpoint.env)
+if os.environ.get("WRONG"):
+    Endpoint.get("wrong", name="nobody")
+"""
+
+
+def endpoint(runpod: RunpodClient, name: str, **more: Any) -> str:
+    wanted: dict[str, Any] = {
+        "name": name,
+        "type": "QUEUE",
+        "image": "acme/worker:1",
+        "scaling": {"type": "QUEUE_DELAY", "queueDelay": 4},
+        "gpu": {"pools": ["ADA_24"]},
+        "workers": {"min": 0, "max": 1, "idleTimeout": 5},
+        "env": {"TOKEN": ENV_SECRET},
+    }
+    return runpod.create_endpoint(CreateEndpoint.model_validate(wanted | more)).id
+
+
+def pool_name(key: str, model_id: str, policy: PoolPolicy = PoolPolicy.ON_DEMAND) -> str:
+    name = EndpointName.build(
+        user_hash=user_hash(key), model_id=model_id, task=Task.TEXT2IMG, policy=policy, spec={"owner": "gateway"}
+    )
+    return str(name)
+
+
+def store(url: str) -> Any:
+    return boto3.client(
+        "s3", endpoint_url=url, region_name="us-east-1", aws_access_key_id=S3_KEY_ID, aws_secret_access_key=S3_SECRET
+    )
+
+
+@pytest.fixture
+def account(runpod: RunpodClient, runpod_emulator: RunpodEmulator) -> dict[str, str]:
+    """Something of every kind that no stack made; returns the ids."""
+    models = runpod.create_network_volume(CreateNetworkVolume(name="models", size=10, data_center="EU-RO-1")).id
+    registry = CreateRegistry.model_validate({"name": "ghcr", "username": "u", "password": "canary-of-a-password"})
+    arn = "arn:aws:ecr:us-east-2:418399314813:repository/acme/worker"
+    tool = CreateTemplate(name="tool", image="acme/tool:1", env={"TOKEN": ENV_SECRET})
+    name = pool_name(runpod_emulator.key, "acme/tiny")
+    env = {"VISGATE_MODEL_ID": "acme/tiny", "TOKEN": ENV_SECRET}
+    return {
+        "models": models,
+        "ghcr": runpod.create_registry(registry).id,
+        "ecr": runpod.create_delegation(CreateDelegation(resource=arn, name="ecr")).id,
+        "tool": runpod.create_template(tool).id,
+        "plain": endpoint(runpod, "plain"),
+        "pool": endpoint(runpod, name, env=env, networkVolumes=[models]),
+    }
+
+
+def test_what_is_only_read_is_never_touched(
+    stack: Stack, runpod_emulator: RunpodEmulator, account: dict[str, str], s3_endpoint: str
+) -> None:
+    before = runpod_emulator.account()
+    pool = pool_name(runpod_emulator.key, "acme/tiny")
+    store(s3_endpoint).create_bucket(Bucket="pictures")
+    stack.write(READING.format(ids=account, pool=pool))
+    stack.up()
+    outputs = json.loads(stack.run("stack", "output", "--json", "--show-secrets").text)
+    assert outputs == {
+        "ids": [account.get(name, name) for name in ("plain", "pool", "models", "tool", "ghcr", "ecr", "pictures")],
+        "image": "acme/worker:1",
+        "model": ["acme/tiny", "text2img", "on_demand"],
+        "volume": [10, "STANDARD"],
+        "env": {"TOKEN": ENV_SECRET},
+    }
+    stack.run("up", "--yes", "--skip-preview", "--expect-no-changes")
+    stack.run("refresh", "--yes", "--skip-preview", "--expect-no-changes")
+    assert ENV_SECRET not in stack.exported()
+    runpod_emulator.reset_requests()
+    wrong = stack.preview(ok=False, WRONG="yes")
+    assert "There is no Endpoint called 'nobody'. The account has plain, visgate-" in wrong.text
+    assert "Traceback" not in wrong.text
+    assert ENV_SECRET not in wrong.text
+    assert all(operation.startswith("list") for operation in runpod_emulator.requests())
+    stack.run("destroy", "--yes", "--skip-preview")
+    assert runpod_emulator.account() == before
+    store(s3_endpoint).delete_bucket(Bucket="pictures")
