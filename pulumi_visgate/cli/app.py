@@ -13,6 +13,7 @@ import typer
 
 from pulumi_visgate.cli.cleanup import cleanup
 from pulumi_visgate.cli.console import complain
+from pulumi_visgate.cli.diff import diff
 from pulumi_visgate.cli.generate import generate
 from pulumi_visgate.cli.local import app as local
 from pulumi_visgate.errors import VisgateError
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.add_typer(local, name="local")
 app.command()(generate)
 app.command()(cleanup)
+app.command()(diff)
 
 
 @app.command()
