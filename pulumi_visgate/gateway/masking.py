@@ -36,9 +36,16 @@ class Masker:
 
     def text(self, value: str) -> str:
         """Return the text with every known secret and every known shape of one replaced."""
+        return self._known().text(value)
+
+    def line(self, value: str) -> str:
+        """Return one line of a stream, masked also where a secret is broken over several lines."""
+        return self._known().line(value)
+
+    def _known(self) -> Redactor:
         if self._redactor is None:
             self._redactor = Redactor(self._secrets)
-        return self._redactor.text(value)
+        return self._redactor
 
     def __repr__(self) -> str:
         return "Masker(...)"

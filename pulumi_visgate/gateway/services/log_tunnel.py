@@ -103,7 +103,7 @@ class Tunnel:
             worker_id, line = found
             if self._since is not None and line.ts < self._since:
                 continue
-            text = masking.current().text(line.line)[: masking.MAX_LINE_CHARACTERS]
+            text = masking.current().line(line.line)[: masking.MAX_LINE_CHARACTERS]
             yield line.id, TunnelledLine(worker_id=worker_id, source=str(line.source), line=text, ts=line.ts)
 
     async def _job(self, ref: JobRef, first: JobStatus) -> None:

@@ -1,5 +1,6 @@
 import base64
 import json
+from itertools import pairwise
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -74,6 +75,40 @@ def test_ordinary_words_stay(text: str) -> None:
 
 def test_the_longest_secret_wins() -> None:
     assert Redactor(["secret-1", "secret-1-and-more"]).text("secret-1-and-more") == MASK
+
+
+@given(
+    st.text(st.characters(codec="ascii", categories=("L", "N", "P")), min_size=12, max_size=60),
+    st.lists(st.integers(1, 59), max_size=4),
+    st.text(max_size=10),
+    st.text(max_size=10),
+)
+def test_of_a_secret_that_is_broken_over_lines_no_part_is_readable(
+    secret: str, breaks: list[int], before: str, after: str
+) -> None:
+    cuts = [0, *sorted({cut for cut in breaks if cut < len(secret)}), len(secret)]
+    parts = [secret[begin:end] for begin, end in pairwise(cuts)]
+    lines = [*parts]
+    lines[0], lines[-1] = before + lines[0], lines[-1] + after
+    redactor = Redactor([secret])
+    for part, line in zip(parts, map(redactor.line, lines), strict=True):
+        assert len(part) < 6 or part not in line.replace(MASK, "") or part in before + after
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("key=hunter2-of", "key=[masked]"),
+        ("-the-canary, and more", "[masked], and more"),
+        ("er2-of-the", "[masked]"),
+        ("a hunter2-shop opens", "a hunter2-shop opens"),  # neither at the end nor at the beginning
+        ("hunte", "hunte"),
+        ("hunter2-of-the-canary", "[masked]"),
+        ("", ""),
+    ],
+)
+def test_only_the_edges_of_a_line_are_looked_at(line: str, shown: str) -> None:
+    assert Redactor(["hunter2-of-the-canary"]).line(line) == shown
 
 
 def test_its_representation_shows_nothing() -> None:

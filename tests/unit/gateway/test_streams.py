@@ -213,6 +213,8 @@ async def test_a_jobs_log_is_tunnelled_masked_and_ends(live: Live, runpod: Any) 
         (stamp(-3600), "a line of an earlier job"),
         (stamp(1), "loading"),
         (stamp(2), f"using {KEY} and {SECRET} and {other_token}"),
+        (stamp(3), f"broken {KEY[:20]}"),
+        (stamp(4), f"{KEY[20:]} over lines"),
     ]
     async with live() as client:
         job_id, job = await accepted(client, runpod)
@@ -222,10 +224,15 @@ async def test_a_jobs_log_is_tunnelled_masked_and_ends(live: Live, runpod: Any) 
         resume = {"Last-Event-ID": events[0][1]}
         async with httpx_sse.aconnect_sse(client, "GET", f"/v1/jobs/{job_id}/logs", headers=resume) as stream:
             again = [(sse.event, sse.id) async for sse in stream.aiter_sse()]
-    assert [name for name, _, _ in events] == ["log", "log", "end"]
-    assert [data.get("line") for _, _, data in events[:2]] == ["loading", "using [masked] and [masked] and [masked]"]
+    assert [name for name, _, _ in events] == ["log"] * 4 + ["end"]
+    assert [data.get("line") for _, _, data in events[:4]] == [
+        "loading",
+        "using [masked] and [masked] and [masked]",
+        "broken [masked]",
+        "[masked] over lines",
+    ]
     assert events[0][2]["worker_id"] == "w1"
-    assert [name for name, _ in again] == ["log", "end"]
+    assert [name for name, _ in again] == ["log"] * 3 + ["end"]
 
 
 async def test_an_endpoints_logs_come_from_all_its_workers(live: Live, runpod: Any) -> None:

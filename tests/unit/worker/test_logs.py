@@ -65,6 +65,11 @@ def test_a_secret_that_arrives_in_two_pieces_is_masked() -> None:
     assert forwarded(b"a " + SECRET[:7].encode(), SECRET[7:].encode() + b" b\n") == ["a [masked] b"]
 
 
+def test_a_secret_that_is_broken_over_two_lines_is_masked() -> None:
+    broken = f"a {SECRET[:7]}\n{SECRET[7:]} b\n"
+    assert forwarded(broken.encode()) == ["a [masked]", "[masked] b"]
+
+
 def test_control_characters_cannot_forge_lines_or_colours() -> None:
     assert forwarded(b"a\x1b[2J\x00b\xc2\x85c\xe2\x80\xa8d\n") == ["a\\x1b[2J\\x00b\\x85c\\u2028d"]
 

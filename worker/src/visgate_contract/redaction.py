@@ -51,7 +51,7 @@ class Redactor:
         secrets: Values to mask; those under 6 characters are ignored, as they would mask ordinary words.
     """
 
-    __slots__ = ("_known",)
+    __slots__ = ("_forms", "_known")
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         forms = {
@@ -61,8 +61,8 @@ class Redactor:
             for form in _encodings(secret)
             if len(form) >= MIN_SECRET_LENGTH
         }
-        ordered = sorted(forms, key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+        self._forms = sorted(forms, key=len, reverse=True)
+        self._known = re.compile("|".join(map(re.escape, self._forms))) if forms else None
 
     def text(self, value: str) -> str:
         """Return the text with every secret replaced by `[masked]`."""
@@ -70,5 +70,40 @@ class Redactor:
             value = self._known.sub(MASK, value)
         return _SHAPES.sub(MASK, value)
 
+    def line(self, value: str) -> str:
+        """Return one line of a stream, in which a secret may have been broken over several.
+
+        Each line is judged alone, so that none has to be held back: where it begins or ends with a part of a known
+        secret, or is nothing but one, the part is masked. Parts of less than 6 characters stay.
+        """
+        value = self.text(value)
+        for form in self._forms:
+            if MIN_SECRET_LENGTH <= len(value) < len(form) and value in form:
+                return MASK
+            value = _without_tail(_without_head(value, form), form)
+        return value
+
     def __repr__(self) -> str:
         return "Redactor(...)"
+
+
+def _without_tail(value: str, secret: str) -> str:
+    """Mask the longest end of the value that the secret begins with."""
+    begins = secret[:MIN_SECRET_LENGTH]
+    at = value.find(begins, max(0, len(value) - len(secret) + 1))
+    while at >= 0:
+        if secret.startswith(value[at:]):
+            return value[:at] + MASK
+        at = value.find(begins, at + 1)
+    return value
+
+
+def _without_head(value: str, secret: str) -> str:
+    """Mask the longest beginning of the value that the secret ends with."""
+    ends = secret[-MIN_SECRET_LENGTH:]
+    at = value.rfind(ends, 0, len(secret) - 1)
+    while at >= 0:
+        if secret.endswith(value[: at + MIN_SECRET_LENGTH]):
+            return MASK + value[at + MIN_SECRET_LENGTH :]
+        at = value.rfind(ends, 0, at + MIN_SECRET_LENGTH - 1)
+    return value

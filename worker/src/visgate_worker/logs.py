@@ -46,7 +46,7 @@ class Masker:
     def line(self, raw: bytes) -> str:
         """Return one line: decoded, masked, control characters written as escapes."""
         text = raw.decode("utf-8", "replace").rstrip("\r\n")
-        return _CONTROL.sub(_escape, self._redactor.text(text))
+        return _CONTROL.sub(_escape, self._redactor.line(text))
 
     def __repr__(self) -> str:
         return "Masker(...)"
