@@ -6,11 +6,23 @@ from typing import Any
 from pulumi_visgate.resources._values import Properties
 from pulumi_visgate.runpod.models.endpoint import Endpoint
 
-_FLASHBOOT_SUFFIX = " -fb"  # Runpod adds it to the names of endpoints with FlashBoot
+FLASHBOOT_SUFFIX = " -fb"
+"""Runpod adds it to the names of endpoints with FlashBoot."""
+PLATFORM_ENV = frozenset({"PORT", "PORT_HEALTH"})
+"""Runpod adds these to the environment of a load balancer."""
+CONTAINER_INPUTS = frozenset({"image", "args", "container_disk_gb", "env", "ports", "registry_id"})
+TEMPLATE_INPUTS = CONTAINER_INPUTS | {"allowed_cuda_versions"}
+"""What a template fills in where the program is silent."""
 _MS = 1000
 
 _POOLS = {"gpu_pools", "excluded_gpu_types"}
-_GPU = {*_POOLS, "gpus_per_worker", "allowed_cuda_versions", "min_cuda_version"}
+_GPU_FIELDS = {
+    "gpus_per_worker": "count",
+    "allowed_cuda_versions": "allowed_cuda_versions",
+    "min_cuda_version": "min_cuda_version",
+}
+_CUDA = {"allowed_cuda_versions", "min_cuda_version"}
+_GPU = {*_POOLS, *_GPU_FIELDS}
 _WORKERS = {"min_workers": "min", "max_workers": "max", "idle_timeout_s": "idle_timeout"}
 _SCALING = {"queue_delay_s", "request_count"}
 
@@ -46,18 +58,39 @@ def patch(changed: Iterable[str], values: Properties, env: Mapping[str, str]) ->
         env: Environment as the API gets it.
     """
     names = set(changed)
+    if "template_id" in names:
+        # A template overwrites all that is not named with it; without one everything is the program's again.
+        names |= {name for name in TEMPLATE_INPUTS if values.get(name) or not values.get("template_id")}
+        names |= {"env"} if env else set()
     if not values.get("template_id"):
-        names.discard("template_id")  # it was copied once and cannot be taken back
+        names.discard("template_id")
     body = {api: value for ours, (api, value) in _plain(values, env).items() if ours in names}
     if workers := {api: int(values[ours]) for ours, api in _WORKERS.items() if ours in names and ours in values}:
         body["workers"] = workers
     if names & _SCALING:
         body["scaling"] = _scaling(values)
     if names & _GPU and values.get("gpu_pools"):
-        body["gpu"] = _gpu(values) if names & _POOLS else _only(names, _gpu(values))
+        body["gpu"] = _gpu(values) if names & _POOLS else _only(names, values)
     if "cpus" in names and values.get("cpus"):
         body["cpu"] = _cpus(values)
     return body
+
+
+def foreign_env(there: Mapping[str, str], known: Iterable[str], values: Properties) -> dict[str, str]:
+    """Return the variables that are not the program's: those of a template, or what Runpod gives a load balancer.
+
+    Args:
+        there: Environment as the API reports it.
+        known: Names that the program sets, or has set.
+        values: Inputs.
+    """
+    mine = set(known)
+    balancer = values.get("routing") == "LOAD_BALANCER"
+    return {
+        name: value
+        for name, value in there.items()
+        if name not in mine and (values.get("template_id") or (balancer and name in PLATFORM_ENV))
+    }
 
 
 def _plain(values: Properties, env: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
@@ -88,7 +121,7 @@ def observed_inputs(endpoint: Endpoint, props: Properties) -> dict[str, Any]:
     """
     name = endpoint.name
     if name != props.get("name"):
-        name = name.removesuffix(_FLASHBOOT_SUFFIX)
+        name = name.removesuffix(FLASHBOOT_SUFFIX)
     scaling = endpoint.scaling
     values: dict[str, Any] = {
         "name": name,
@@ -136,22 +169,23 @@ def _scaling(values: Properties) -> dict[str, Any]:
 
 
 def _gpu(values: Properties) -> dict[str, Any]:
-    return {
+    gpu = {
         "pools": values["gpu_pools"],
         "excluded_types": values.get("excluded_gpu_types") or [],
         "count": int(values.get("gpus_per_worker") or 1),
         "allowed_cuda_versions": values.get("allowed_cuda_versions") or [],
         "min_cuda_version": values.get("min_cuda_version") or "",
     }
+    if values.get("template_id") and not values.get("allowed_cuda_versions") and not values.get("min_cuda_version"):
+        del gpu["allowed_cuda_versions"]  # the template's own
+    return gpu
 
 
-def _only(names: set[str], gpu: dict[str, Any]) -> dict[str, Any]:
-    api = {
-        "gpus_per_worker": "count",
-        "allowed_cuda_versions": "allowed_cuda_versions",
-        "min_cuda_version": "min_cuda_version",
-    }
-    return {field: gpu[field] for ours, field in api.items() if ours in names}
+def _only(names: set[str], values: Properties) -> dict[str, Any]:
+    if names & _CUDA and values.get("template_id"):
+        names = names | _CUDA  # a template may have set the one that excludes the other
+    gpu = _gpu(values)
+    return {field: gpu[field] for ours, field in _GPU_FIELDS.items() if ours in names and field in gpu}
 
 
 def _cpus(values: Properties) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ class EcrDelegationCrud(Crud):
     kind = "EcrDelegation"
     model = EcrDelegationInputs
     fixed = ("repository_arn", "name")
-    outputs = ("repository", "aws_region", "registry_uri")
+    outputs = ("repository", "tag", "aws_account", "aws_region", "registry_uri")
 
     def own_name(self, values: Properties) -> Any:
         """Derive the name; the name itself is no part of it."""
@@ -74,6 +74,8 @@ class EcrDelegationCrud(Crud):
         observed = {"name": delegation.name, "repository_arn": _arn(delegation, str(props.get("repository_arn", "")))}
         outputs = {
             "repository": delegation.repository,
+            "tag": delegation.tag,
+            "aws_account": delegation.aws_user,
             "aws_region": delegation.aws_region,
             "registry_uri": delegation.docker_registry_uri,
         }
@@ -110,8 +112,15 @@ class EcrDelegation(VisgateResource, module="visgate", name="EcrDelegation"):
 
     name: pulumi.Output[str]
     repository: pulumi.Output[str]
+    """Name of the repository."""
+    tag: pulumi.Output[str]
+    """The only tag that may be pulled, or `*`."""
+    aws_account: pulumi.Output[str]
+    """AWS account that has it."""
     aws_region: pulumi.Output[str]
+    """Its region."""
     registry_uri: pulumi.Output[str | None]
+    """Registry that images are named with."""
 
     def __init__(
         self, resource_name: str, opts: pulumi.ResourceOptions | None = None, **args: Unpack[EcrDelegationArgs]

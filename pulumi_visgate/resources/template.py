@@ -1,11 +1,11 @@
 """Template: container settings that endpoints and pods copy once (`/v2/templates`)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, ClassVar, Required, Unpack
+from typing import Any, ClassVar, Required, TypedDict, Unpack
 
 import pulumi
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from pulumi_visgate.resources._adopt import find_or_create
 from pulumi_visgate.resources._crud import Crud, Found, NamedInputs, Problem, WithEnv
@@ -17,6 +17,15 @@ from pulumi_visgate.runpod.models import template as wire
 from pulumi_visgate.runpod.models.template import CreateTemplate, TemplateCategory, UpdateTemplate
 
 
+class PersistentMount(BaseModel):
+    """Storage on the host of a pod."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    size_gb: int = Field(ge=10)
+    path: str = Field(pattern=r"^/")
+
+
 class TemplateInputs(NamedInputs):
     """Inputs of a template; `TemplateArgs` describes them."""
 
@@ -25,6 +34,7 @@ class TemplateInputs(NamedInputs):
     env_fingerprints: dict[str, str] = Field(default_factory=dict)
     args: str | None = None
     container_disk_gb: int | None = Field(default=None, ge=1)
+    mount: PersistentMount | None = None
     ports: list[str] = Field(default_factory=list)
     registry_id: str | None = None
     allowed_cuda_versions: list[CudaVersion] = Field(default_factory=list)
@@ -54,6 +64,10 @@ class TemplateCrud(Crud, WithEnv):
         """A public template shows its environment to everyone."""
         if values.get("public") is True and values.get("env"):
             yield Problem("public", "cannot be true for a template with env: everyone could read it.")
+
+    def replaced_by(self, changed: Iterable[str], _olds: Properties, news: Properties, /) -> Iterable[str]:
+        """The API changes a mount, and has no way to take it away."""
+        return (name for name in changed if name == "mount" and not news.get("mount"))
 
     def create(self, inputs: Properties) -> tuple[str, dict[str, Any]]:
         """Call `createTemplate`."""
@@ -100,11 +114,13 @@ class TemplateCrud(Crud, WithEnv):
         self.session.templates.deleted(id_)
 
     def _found(self, template: wire.Template, props: Properties) -> Found:
+        mount = template.mounts.persistent
         observed: dict[str, Any] = {
             "name": template.name,
             "image": template.image,
             "env": dict(template.env),
             "args": template.args,
+            "mount": {"size_gb": mount.size, "path": mount.path} if mount else None,
             "ports": template.ports,
             "registry_id": template.registry,
             "allowed_cuda_versions": template.allowed_cuda_versions,
@@ -122,13 +138,14 @@ class TemplateCrud(Crud, WithEnv):
 
 def _fields(values: Properties) -> dict[str, tuple[str, Any]]:
     """Our name to the API's name and value; the value of what was not given is the one that clears it."""
-    disk = values.get("container_disk_gb")
+    disk, mount = values.get("container_disk_gb"), values.get("mount")
     return {
         "name": ("name", values.get("name")),
         "image": ("image", values.get("image")),
         "env": ("env", values.get("env") or {}),
         "args": ("args", values.get("args") or ""),
         "container_disk_gb": ("disk", int(disk) if disk else None),
+        "mount": ("mounts", mount and {"persistent": {"size": int(mount["size_gb"]), "path": mount["path"]}}),
         "ports": ("ports", values.get("ports") or []),
         "registry_id": ("registry", values.get("registry_id")),
         "allowed_cuda_versions": ("allowed_cuda_versions", values.get("allowed_cuda_versions") or []),
@@ -146,6 +163,15 @@ class TemplateProvider(Provider):
     crud: ClassVar = TemplateCrud
 
 
+class PersistentMountArgs(TypedDict):
+    """Storage on the host of a pod, lost with that host."""
+
+    size_gb: pulumi.Input[int]
+    """Size in GB, at least 10."""
+    path: pulumi.Input[str]
+    """Where the container has it, such as `/workspace`."""
+
+
 class TemplateArgs(ResourceArgs, total=False):
     """Arguments of `Template`."""
 
@@ -157,6 +183,8 @@ class TemplateArgs(ResourceArgs, total=False):
     """Arguments of the container's entrypoint."""
     container_disk_gb: pulumi.Input[int]
     """Container disk in GB, wiped at restart; Runpod's default when left out."""
+    mount: pulumi.Input[PersistentMountArgs]
+    """Persistent storage of pods. It can change in place; without it the template is made anew."""
     ports: pulumi.Input[Sequence[pulumi.Input[str]]]
     """Exposed ports as `port/protocol`."""
     registry_id: pulumi.Input[str]
