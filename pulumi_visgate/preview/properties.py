@@ -12,7 +12,7 @@ from pulumi_visgate.preview.money import CEILING_NOTE, FLOOR_NOTE
 AFTERWARDS = "(known after the update)"
 FINGERPRINTS = "env_fingerprints"
 MAX_VALUE_CHARS = 240
-_HIDDEN = frozenset({"owner", "adopt", FINGERPRINTS, FLOOR_NOTE, CEILING_NOTE})
+_HIDDEN = frozenset({"owner", "adopt", FINGERPRINTS, FLOOR_NOTE, CEILING_NOTE, "monthly_floor_usd"})
 # Some programs hand a secret over without saying that it is one, and a pull request is read by many.
 _SECRET_NAME = re.compile(r"(?i)(password|passwd|passphrase|secret(_?string)?|token|(api|access|secret|private)_?key)$")
 
