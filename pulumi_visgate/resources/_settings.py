@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -11,7 +12,17 @@ from pulumi_visgate.resources.errors import ConfigError
 
 NAMESPACE = "visgate"
 RUNPOD_API_URL = "https://api.runpod.io"
+RUNPOD_JOBS_URL = "https://api.runpod.ai/v2"
+HF_ENDPOINT = "https://huggingface.co"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class Market(StrEnum):
+    """What a plan does for which Runpod's catalog has no stock."""
+
+    WARN = "warn"
+    FAIL = "fail"
+    OFF = "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +49,26 @@ class Settings:
     Args:
         runpod_api_key: Key of the account that owns the resources.
         runpod_api_url: Base URL of Runpod's API v2.
+        runpod_jobs_url: Base URL of Runpod's job API.
         store: Store of `Bucket`.
         volume_store: Store that fronts network volumes; without an endpoint, Runpod's own for each data center.
+        hf_token: Token for the model hub.
+        hf_endpoint: Base URL of the model hub.
         host_url: Service host of the local cloud.
         host_token: Bearer token of that host.
+        market: What a plan does for which there is no stock.
     """
 
     runpod_api_key: SecretStr | None = None
     runpod_api_url: str = RUNPOD_API_URL
+    runpod_jobs_url: str = RUNPOD_JOBS_URL
     store: S3Settings = field(default_factory=S3Settings)
     volume_store: S3Settings = field(default_factory=S3Settings)
+    hf_token: SecretStr | None = None
+    hf_endpoint: str = HF_ENDPOINT
     host_url: str | None = None
     host_token: SecretStr | None = None
+    market: Market = Market.WARN
 
     @classmethod
     def read(cls, config: Callable[[str], object], environ: Mapping[str, str]) -> Self:
@@ -72,6 +91,9 @@ class Settings:
             return SecretStr(value) if value else None
 
         api_url = text("runpodApiUrl", "RUNPOD_API_URL") or RUNPOD_API_URL
+        own_jobs_url = f"{api_url.rstrip('/')}/jobs/v2" if is_loopback(api_url) else RUNPOD_JOBS_URL
+        jobs_url = text("runpodJobsUrl", "RUNPOD_JOBS_URL") or own_jobs_url
+        hf_endpoint = text("hfEndpoint", "HF_ENDPOINT") or HF_ENDPOINT
         store = S3Settings(
             text("s3Endpoint", "VISGATE_S3_ENDPOINT"),
             text("s3Region", "VISGATE_S3_REGION") or "us-east-1",
@@ -80,6 +102,8 @@ class Settings:
         )
         for url, key, variable in (
             (api_url, "runpodApiUrl", "RUNPOD_API_URL"),
+            (jobs_url, "runpodJobsUrl", "RUNPOD_JOBS_URL"),
+            (hf_endpoint, "hfEndpoint", "HF_ENDPOINT"),
             (store.endpoint, "s3Endpoint", "VISGATE_S3_ENDPOINT"),
         ):
             _require_https(url, key, variable)
@@ -94,10 +118,14 @@ class Settings:
         return cls(
             runpod_api_key=secret("runpodApiKey", "RUNPOD_API_KEY"),
             runpod_api_url=api_url.rstrip("/"),
+            runpod_jobs_url=jobs_url.rstrip("/"),
             store=store,
             volume_store=volume_store,
+            hf_token=secret("hfToken", "HF_TOKEN"),
+            hf_endpoint=hf_endpoint.rstrip("/"),
             host_url=(text("hostUrl", "VISGATE_HOST_URL") or "").rstrip("/") or None,
             host_token=secret("hostToken", "VISGATE_HOST_TOKEN"),
+            market=_market(text("market", "VISGATE_MARKET")),
         )
 
     def require_key(self) -> str:
@@ -122,6 +150,7 @@ class Settings:
             self.store.secret_access_key,
             self.volume_store.secret_access_key,
             self.host_token,
+            self.hf_token,
         )
         return [secret.get_secret_value() for secret in held if secret is not None]
 
@@ -129,6 +158,13 @@ class Settings:
 def is_loopback(url: str) -> bool:
     """Tell whether a URL stays on this machine."""
     return urlsplit(url).hostname in _LOOPBACK
+
+
+def _market(value: str | None) -> Market:
+    if value is None or value.lower() in list(Market):
+        return Market((value or Market.WARN).lower())
+    detail = f"{NAMESPACE}:market must be one of {', '.join(Market)}; {value!r} was given."
+    raise ConfigError(detail, hint="Correct it, or VISGATE_MARKET if it is set there.")
 
 
 def _require_https(url: str | None, key: str, variable: str) -> None:

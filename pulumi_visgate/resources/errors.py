@@ -5,6 +5,8 @@ ResourceError        refused by a rule of this library, not by an API
 ├── NameTaken        something of that name is there, and is not known to be ours
 ├── InUse            cannot be removed while others use it
 ├── StoreError       the S3-compatible store refused, or does not support it
+├── HubError         the model hub refused, or does not answer
+├── RolloutFailed    a new release did not reach the workers, or does not work there
 └── HostError        the service host of the local cloud refused, or does not answer
 """
 
@@ -51,6 +53,25 @@ class StoreError(ResourceError):
     def unsupported(self) -> bool:
         """The store cannot do this at all."""
         return self.s3_code in {"NotImplemented", "501", "MethodNotAllowed", "405", "AccessControlListNotSupported"}
+
+    @property
+    def passing(self) -> bool:
+        """The store, or a gateway before it, may say something else in a moment."""
+        codes = {"InternalError", "SlowDown", "ServiceUnavailable", "RequestTimeout", "GatewayTimeout"}
+        return self.s3_code in codes or (self.s3_code.startswith("5") and not self.unsupported)
+
+    @property
+    def unclear(self) -> bool:
+        """What was asked for may have happened, or may still."""
+        return self.passing or not self.s3_code
+
+
+class HubError(ResourceError):
+    """The model hub refused, does not answer, or has something else than it said."""
+
+
+class RolloutFailed(ResourceError):
+    """A new release did not reach the workers, or does not work there."""
 
 
 class HostError(ResourceError):

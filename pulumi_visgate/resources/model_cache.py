@@ -1,171 +1,180 @@
 """ModelCache: the files of a model on a network volume, or in a bucket, where workers load them from."""
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Required, Unpack
 
 import pulumi
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from pulumi_visgate.resources._crud import Crud, Found, Inputs, Problem
-from pulumi_visgate.resources._manifest import MANIFEST_NAME, Manifest, ManifestFile, model_prefix, scan
+from pulumi_visgate.resources._manifest import FOLDER_LENGTH, SourceFile, pinned_digest, scan
 from pulumi_visgate.resources._provider import Provider, ResourceArgs, VisgateResource
-from pulumi_visgate.resources._s3 import attempting, delete_objects, object_sizes
-from pulumi_visgate.resources._values import Properties, has_unknown
+from pulumi_visgate.resources._s3 import attempting
+from pulumi_visgate.resources._seed import Place, seed
+from pulumi_visgate.resources._transfer import FolderSource, Source
+from pulumi_visgate.resources._values import UNKNOWN, Properties, has_unknown
 from pulumi_visgate.resources.errors import StoreError
+from visgate_contract.caches import CacheHead
+from visgate_contract.capabilities import MODEL_INDEX
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-UPLOADS_AT_ONCE = 4
-_SHA256 = "sha256"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_OF_HUB = ("model_id", "revision", "variant", "allow_patterns")
+INCOMPLETE = "incomplete"
 
 
 class ModelCacheInputs(Inputs):
-    """Inputs of a model cache; `ModelCacheArgs` describes them. `digest` is computed from the source."""
+    """Inputs of a model cache; `ModelCacheArgs` describes them. `commit` and `digest` are found out."""
 
     model_id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$")
-    source: str = Field(min_length=1)
+    source: str | None = Field(default=None, min_length=1)
+    revision: str | None = Field(
+        default=None, pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*$"
+    )
+    variant: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_]+$")
+    allow_patterns: list[str] = Field(default_factory=list)
     volume_id: str | None = None
     data_center: str | None = None
     bucket: str | None = None
     retain: bool = False
+    commit: str | None = None
     digest: str | None = None
 
 
 class ModelCacheCrud(Crud):
-    """The manifest is uploaded last, so a model with a manifest is a whole one."""
+    """The manifest is written last, so a model with a manifest is a whole one."""
 
     kind = "ModelCache"
     model = ModelCacheInputs
     fixed = ("model_id", "volume_id", "bucket")
     notes = frozenset({"source", "data_center"})
-    outputs = ("prefix", "file_count", "size_bytes")
+    unordered = frozenset({"allow_patterns"})
+    outputs = ("prefix", "path", "file_count", "size_bytes")
+
+    _olds: Properties = {}  # noqa: RUF012, replaced, never changed
+
+    def check(self, olds: Properties, news: Properties) -> tuple[dict[str, Any], list[Problem]]:
+        """Validate, and find out which content is meant; unchanged inputs ask nobody."""
+        self._olds = olds
+        return super().check(olds, news)
 
     def complete(self, values: dict[str, Any]) -> None:
-        """Compute the digest of the source; what the program says of it does not count."""
+        """Pin the content; what the program says of commit and digest does not count."""
         source = values.get("source")
-        values["digest"] = None
-        if not has_unknown([source, values.get("model_id")]) and (Path(str(source)) / "model_index.json").is_file():
-            values["digest"] = scan(Path(str(source)), str(values["model_id"])).digest
+        values["commit"] = values["digest"] = None
+        if has_unknown([source, *(values.get(name) for name in _OF_HUB)]):
+            values["digest"] = UNKNOWN
+        elif not source:
+            values["commit"] = self._commit(values)
+            values["digest"] = pinned_digest(values["commit"], values["variant"], values["allow_patterns"])
+        elif (Path(source) / MODEL_INDEX).is_file():
+            values["digest"] = scan(Path(source), values["model_id"]).digest
+
+    def _commit(self, values: Properties) -> str:
+        revision = values["revision"]
+        if revision and _COMMIT.fullmatch(revision):
+            return str(revision)
+        known = self._olds.get("commit")
+        if known and all(self._olds.get(name) == values[name] for name in ("model_id", "revision")):
+            return str(known)
+        return self.session.hub.commit(values["model_id"], revision)
 
     def rules(self, values: Properties, /) -> Iterator[Problem]:
-        """There is one destination, and a model in the source."""
+        """There is one destination, and one source."""
         if bool(values.get("volume_id")) == bool(values.get("bucket")):
             yield Problem("volume_id", "give either volume_id or bucket.")
-        source = values.get("source")
-        if not has_unknown(source) and not values.get("digest") and not has_unknown(values.get("model_id")):
-            yield Problem("source", "is not a folder with a model in diffusers format: it has no model_index.json.")
+        if not values.get("source"):
+            return
+        if not values["digest"]:
+            yield Problem("source", f"is not a folder with a model in diffusers format: it has no {MODEL_INDEX}.")
+        for name in ("variant", "allow_patterns"):
+            if values.get(name):
+                yield Problem(name, "chooses files of the hub; leave it out, or leave source out.")
 
     def create(self, inputs: Properties) -> tuple[str, dict[str, Any]]:
-        """Upload what is missing; safe to repeat."""
-        bucket = str(inputs.get("volume_id") or inputs["bucket"])
-        return f"{bucket}/{model_prefix(inputs['model_id'])}", self._upload(bucket, inputs)
+        """Bring what is missing; safe to repeat, and after a kill."""
+        outs = self._seed(inputs)
+        return f"{_bucket(inputs)}/{outs['prefix']}", outs
 
     def read(self, _id: str, props: Properties) -> Found | None:
         """Compare what is stored with its manifest; a lost or cut file shows as another digest."""
-        bucket, prefix = str(props.get("volume_id") or props["bucket"]), model_prefix(props["model_id"])
-        client = self._client(props)
+        place = self._place(props)
         try:
-            with attempting(f"reading model {props['model_id']} in {bucket}"):
-                sizes = object_sizes(client, bucket, prefix)
-            manifest = _stored_manifest(client, bucket, prefix) if sizes else None
+            with attempting(f"reading model {place.model_id} in {place.bucket}"):
+                stored = place.stored()
+            manifest = None if stored.empty else place.manifest()
         except StoreError as error:
             if error.gone:
                 return None
             raise
-        if not sizes:
+        if stored.empty:
             return None
-        whole = manifest is not None and all(
-            sizes.get(prefix + path) == file.size for path, file in manifest.files.items()
-        )
         inputs = {name: props[name] for name in ModelCacheInputs.model_fields if name in props}
-        inputs["digest"] = manifest.digest if manifest and whole else "incomplete"
-        return Found({**props, **inputs}, inputs)
+        inputs["digest"] = INCOMPLETE
+        if manifest and stored.is_whole(manifest):
+            inputs |= {"digest": manifest.identity, "revision": manifest.revision}
+        outs = {**props, **inputs}
+        return Found(*({key: value for key, value in some.items() if value is not None} for some in (outs, inputs)))
 
     def update(self, _id: str, _olds: Properties, news: Properties) -> dict[str, Any]:
-        """Upload what differs, then remove what the model no longer has."""
-        return self._upload(str(news.get("volume_id") or news["bucket"]), news)
+        """Bring what differs beside what is there, make it the current revision, and remove the former one."""
+        return self._seed(news)
 
     def delete(self, _id: str, props: Properties, /) -> None:
-        """Remove the files, unless the program says `retain`."""
+        """Remove the files and unfinished uploads, unless the program says `retain`."""
         if props.get("retain"):
             return
-        bucket, client = str(props.get("volume_id") or props["bucket"]), self._client(props)
-        prefix = model_prefix(props["model_id"])
         try:
-            with attempting(f"removing model {props['model_id']} from {bucket}"):
-                # The manifest goes first, so that a half-removed model is not taken for a whole one.
-                delete_objects(client, bucket, [prefix + MANIFEST_NAME])
-                delete_objects(client, bucket, object_sizes(client, bucket, prefix))
+            self._place(props).remove_all()
         except StoreError as error:
             if not error.gone:
                 raise
+
+    def _place(self, values: Properties) -> Place:
+        return Place(self._client(values), _bucket(values), values["model_id"])
 
     def _client(self, values: Properties) -> "S3Client":
         if values.get("volume_id"):
             return self.session.volume_store(values.get("data_center"))
         return self.session.store
 
-    def _upload(self, bucket: str, inputs: Properties) -> dict[str, Any]:
-        folder, prefix = Path(inputs["source"]), model_prefix(inputs["model_id"])
+    def _seed(self, inputs: Properties) -> dict[str, Any]:
+        place, source = self._place(inputs), self._source(inputs)
+        commit, digest = inputs.get("commit"), str(inputs["digest"])
+        of_choice = "-" + digest[:8] if inputs.get("variant") or inputs.get("allow_patterns") else ""
+        folder = commit + of_choice if commit else digest[:FOLDER_LENGTH]
+        head = CacheHead(folder=folder, revision=inputs.get("revision"), commit=commit)
+        try:
+            with attempting(f"bringing model {place.model_id} to {place.bucket}"):
+                manifest = seed(place, source, head, digest, self.session.report)
+        finally:
+            source.close()
+        outputs = {
+            "prefix": place.prefix,
+            "path": f"{place.prefix}{folder}/",
+            "file_count": len(manifest.files),
+            "size_bytes": manifest.size,
+        }
+        return dict(inputs) | outputs
+
+    def _source(self, inputs: Properties) -> Source:
+        if not inputs.get("source"):
+            variant, patterns = inputs.get("variant"), inputs.get("allow_patterns") or []
+            return self.session.hub.source(inputs["model_id"], inputs["commit"], variant=variant, patterns=patterns)
+        folder = Path(inputs["source"])
         manifest = scan(folder, inputs["model_id"])
         if manifest.digest != inputs["digest"]:
             detail = f"source: {folder} has changed since the preview."
             raise StoreError(detail, hint="Run `pulumi up` again when nothing writes to it.")
-        with attempting(f"uploading model {inputs['model_id']} to {bucket}"):
-            _transfer(self._client(inputs), bucket, prefix, folder, manifest)
-        outputs = {"prefix": prefix, "file_count": len(manifest.files), "size_bytes": manifest.size}
-        return dict(inputs) | outputs
+        return FolderSource(folder, [SourceFile(path, file.size, file.sha256) for path, file in manifest.files.items()])
 
 
-def _transfer(client: "S3Client", bucket: str, prefix: str, folder: Path, manifest: Manifest) -> None:
-    stored = _stored_manifest(client, bucket, prefix)
-    sizes = object_sizes(client, bucket, prefix)
-
-    def is_there(path: str, file: ManifestFile) -> bool:
-        if sizes.get(prefix + path) != file.size:
-            return False
-        known = stored.files.get(path) if stored else None
-        if known:
-            return known.sha256 == file.sha256
-        # Left by an interrupted upload: stores that keep metadata tell what it is.
-        return client.head_object(Bucket=bucket, Key=prefix + path)["Metadata"].get(_SHA256) == file.sha256
-
-    missing = [(path, file) for path, file in manifest.files.items() if not is_there(path, file)]
-    stale = sorted(set(sizes) - {prefix + path for path in manifest.files} - {prefix + MANIFEST_NAME})
-    if not missing and not stale and stored and stored.digest == manifest.digest:
-        return
-    delete_objects(client, bucket, [prefix + MANIFEST_NAME] if stored else [])
-
-    def put(item: tuple[str, ManifestFile]) -> None:
-        path, file = item
-        # The SDK sends a checksum that the store verifies, and splits what is large.
-        client.upload_file(str(folder / path), bucket, prefix + path, ExtraArgs={"Metadata": {_SHA256: file.sha256}})
-
-    with ThreadPoolExecutor(UPLOADS_AT_ONCE) as pool:
-        list(pool.map(put, missing))
-    delete_objects(client, bucket, stale)
-    sizes = object_sizes(client, bucket, prefix)
-    wrong = [path for path, file in manifest.files.items() if sizes.get(prefix + path) != file.size]
-    if wrong:
-        detail = f"The S3 store has another size than the source for {', '.join(wrong)}."
-        raise StoreError(detail, hint="Run `pulumi up` again; if it stays, the store is broken.")
-    client.put_object(Bucket=bucket, Key=prefix + MANIFEST_NAME, Body=manifest.to_bytes())
-
-
-def _stored_manifest(client: "S3Client", bucket: str, prefix: str) -> Manifest | None:
-    try:
-        with attempting(f"reading {prefix}{MANIFEST_NAME} in {bucket}"):
-            body = client.get_object(Bucket=bucket, Key=prefix + MANIFEST_NAME)["Body"].read()
-        return Manifest.model_validate_json(body)
-    except ValidationError:
-        return None
-    except StoreError as error:
-        if error.gone and error.s3_code != "NoSuchBucket":
-            return None
-        raise
+def _bucket(values: Properties) -> str:
+    return str(values.get("volume_id") or values["bucket"])
 
 
 class ModelCacheProvider(Provider):
@@ -179,8 +188,15 @@ class ModelCacheArgs(ResourceArgs, total=False):
 
     model_id: Required[pulumi.Input[str]]
     """Hub id of the model, `org/name`. A change makes a new cache."""
-    source: Required[pulumi.Input[str]]
-    """Folder on this machine with the model in diffusers format."""
+    source: pulumi.Input[str]
+    """Folder on this machine with the model in diffusers format; from the hub when left out."""
+    revision: pulumi.Input[str]
+    """Branch, tag or commit of the hub; the default branch when left out. A branch is pinned to the commit that it is
+    at when this input is new. With `source` it is a name for what is in the folder."""
+    variant: pulumi.Input[str]
+    """Variant of the weights, such as `fp16`, for every part of the model that has it."""
+    allow_patterns: pulumi.Input[Sequence[pulumi.Input[str]]]
+    """Shell patterns of the files to take from the hub, such as `unet/*`, instead of those that a pipeline loads."""
     volume_id: pulumi.Input[str]
     """Network volume, written through Runpod's S3-compatible API."""
     data_center: pulumi.Input[str]
@@ -195,8 +211,13 @@ class ModelCache(VisgateResource, module="visgate", name="ModelCache"):
     """A model's files at `models/<org>/<name>/`, complete when its manifest is there."""
 
     model_id: pulumi.Output[str]
+    commit: pulumi.Output[str | None]
+    """Commit of the hub."""
     digest: pulumi.Output[str]
+    """Identity of the content."""
     prefix: pulumi.Output[str]
+    path: pulumi.Output[str | None]
+    """Folder of the current revision."""
     file_count: pulumi.Output[int]
     size_bytes: pulumi.Output[int]
 

@@ -125,7 +125,8 @@ def _drift_is_shown_and_repaired(
     runpod.update_network_volume(ids["cache"], UpdateNetworkVolume(name="renamed"))
     runpod.delete_template(ids["template"])
     s3 = boto3.client("s3", endpoint_url=s3_endpoint, aws_access_key_id=S3_KEY_ID, aws_secret_access_key=S3_SECRET)
-    s3.delete_object(Bucket=ids["cache"], Key="models/acme/tiny/unet/weights.safetensors")
+    [weights] = [item["Key"] for item in s3.list_objects_v2(Bucket=ids["cache"])["Contents"] if "unet/" in item["Key"]]
+    s3.delete_object(Bucket=ids["cache"], Key=weights)
 
     refreshed = stack.run("refresh", "--yes", "--skip-preview", "--diff").text
     for shown in ("max_workers        : 3 => 7", '=> "renamed"', "Template: (delete)", '=> "incomplete"'):
@@ -144,9 +145,7 @@ def _drift_is_shown_and_repaired(
     assert endpoint.gpu.pools == ["ADA_24", "AMPERE_24"]
     assert [volume.name for volume in runpod.list_network_volumes()] != ["renamed"]
     assert len(runpod.list_templates()) == 1
-    assert (
-        s3.head_object(Bucket=ids["cache"], Key="models/acme/tiny/unet/weights.safetensors")["ContentLength"] == 10_000
-    )
+    assert s3.head_object(Bucket=ids["cache"], Key=weights)["ContentLength"] == 10_000
     assert "10 unchanged" in stack.run("preview", "--expect-no-changes").text
     return [refreshed, preview, repaired]
 

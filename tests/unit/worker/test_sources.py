@@ -63,6 +63,44 @@ def test_a_revision_is_never_answered_with_another(tmp_path: Path, hub_calls: li
     assert find_model(tmp_path, "org/name", "v2").path == nearer
 
 
+def manifest(root: Path, **head: str) -> None:
+    (root / ".visgate-manifest.json").write_text(json.dumps({"model_id": "org/name", "files": {}, **head}))
+
+
+def test_the_manifest_names_the_folder_of_the_current_revision(tmp_path: Path, hub_calls: list[str]) -> None:
+    root = tmp_path / "models/org/name"
+    old, new = put(root / "0ld"), put(root / "1ew-fp16")
+    manifest(root, folder="1ew-fp16", revision="main", commit="1ew")
+    for revision in (None, "main", "1ew"):
+        assert find_model(tmp_path, "org/name", revision).path == new
+    assert find_model(tmp_path, "org/name", "0ld").path == old
+    with pytest.raises(JobFailedError):
+        find_model(tmp_path, "org/name", "v3")
+    assert hub_calls == ["org/name"]
+
+
+def test_a_manifest_beside_the_files_is_that_of_an_older_cache(tmp_path: Path, hub_calls: list[str]) -> None:
+    root = put(tmp_path / "models/org/name")
+    manifest(root)
+    assert find_model(tmp_path, "org/name").path == root
+    with pytest.raises(JobFailedError):
+        find_model(tmp_path, "org/name", "v1")  # nobody knows which revision it is
+    assert hub_calls == ["org/name"]
+
+
+@pytest.mark.parametrize("head", [{"folder": "../../other/name"}, {"folder": "gone"}])
+def test_a_manifest_that_leads_nowhere_is_passed_over(
+    tmp_path: Path, hub_calls: list[str], head: dict[str, str]
+) -> None:
+    root = put(tmp_path / "models/org/name")
+    put(tmp_path / "models/other/name")
+    manifest(root, **head)
+    assert find_model(tmp_path, "org/name").path == root
+    (root / ".visgate-manifest.json").write_text("not json")
+    assert find_model(tmp_path, "org/name").path == root
+    assert hub_calls == []
+
+
 def test_a_model_that_is_nowhere_is_named_with_the_places(tmp_path: Path, hub_calls: list[str]) -> None:
     with pytest.raises(JobFailedError, match=r"org/name .*network volume.*hub") as caught:
         find_model(tmp_path / "absent", "org/name")

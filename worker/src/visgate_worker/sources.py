@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
+from visgate_contract.caches import MANIFEST_NAME, CacheHead, model_prefix
 from visgate_contract.capabilities import MODEL_INDEX
 from visgate_contract.errors import ErrorCode
 from visgate_worker.failures import JobFailedError, summary
@@ -67,11 +68,24 @@ Source = Callable[[], ModelFolder | None]
 
 
 def volume_folder(volume: Path, model_id: str, revision: str | None) -> ModelFolder | None:
-    """Look in `<volume>/models/<org>/<name>/`, or its subfolder of the revision when one is asked for."""
-    path = volume / "models" / model_id
-    if revision is not None:
-        path /= revision
+    """Look in `<volume>/models/<org>/<name>/`.
+
+    Its manifest names the folder of the current revision. Any other revision has a folder of its own name, and a model
+    without a manifest lies there itself.
+    """
+    root = volume / model_prefix(model_id)
+    current = _current(root)
+    if current is not None and current.is_at(revision) and (root / current.folder / MODEL_INDEX).is_file():
+        return ModelFolder(root / current.folder, "volume")
+    path = root if revision is None else root / revision
     return ModelFolder(path, "volume") if (path / MODEL_INDEX).is_file() else None
+
+
+def _current(root: Path) -> CacheHead | None:
+    try:
+        return CacheHead.model_validate_json((root / MANIFEST_NAME).read_bytes())
+    except (OSError, ValidationError):
+        return None
 
 
 def volume_hub_cache(volume: Path, model_id: str, revision: str | None) -> ModelFolder | None:

@@ -1,0 +1,301 @@
+"""A model hub with Hugging Face's routes: what a revision is, which files it has, and their bytes; no Pulumi."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import Lock
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+import httpx
+from pydantic import SecretStr
+from tenacity import RetryCallState, Retrying, retry_if_exception, retry_if_exception_type, stop_after_attempt
+from tenacity import wait_random_exponential as backoff
+
+from pulumi_visgate.resources._manifest import SourceFile
+from pulumi_visgate.resources._selection import select
+from pulumi_visgate.resources._settings import is_loopback
+from pulumi_visgate.resources.errors import HubError
+from visgate_contract.capabilities import MODEL_INDEX
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import ModelInfo
+
+METADATA_TIMEOUT_S = 30.0
+METADATA_ATTEMPTS = 4
+CONNECT_TIMEOUT_S = 10.0
+READ_TIMEOUT_S = 30.0
+CONNECTIONS = 32
+FRUITLESS_ATTEMPTS = 6
+PART_DEADLINE_S = 600.0
+LONGEST_WAIT_S = 60.0
+INDEX_LIMIT = 1 << 20
+_PASSING = frozenset({408, 429, 500, 502, 503, 504})
+_REFUSED = frozenset({401, 403})
+_CHUNK = 1 << 18
+
+
+class Hub:
+    """Asks the hub, each question once in this process.
+
+    Args:
+        endpoint: Base URL.
+        token: Token of the user, for gated and private models.
+    """
+
+    def __init__(self, endpoint: str, token: SecretStr | None = None) -> None:
+        self._endpoint = endpoint
+        self._token = token
+        self._asked: dict[tuple[str, str | None], ModelInfo] = {}
+        self._lock = Lock()
+
+    def commit(self, model_id: str, revision: str | None) -> str:
+        """Return the commit that a branch or tag is at (`GET /api/models/{id}/revision/{revision}`).
+
+        Args:
+            model_id: Hub id of the model.
+            revision: Branch, tag or commit; the default branch when left out.
+
+        Raises:
+            HubError: There is no such model or revision, it may not be read, or the hub does not answer.
+        """
+        return str(self._info(model_id, revision).sha)
+
+    def source(self, model_id: str, commit: str, *, variant: str | None, patterns: Sequence[str]) -> "HubSource":
+        """Return the chosen files of a model at a commit.
+
+        Args:
+            model_id: Hub id of the model.
+            commit: 40 hexadecimal digits.
+            variant: Variant of the weights.
+            patterns: Shell patterns of the files, instead of the usual choice.
+
+        Raises:
+            HubError: As for `commit`, and when the model is not in diffusers' format.
+        """
+        siblings = self._info(model_id, commit).siblings or []
+        files = [
+            SourceFile(item.rfilename, item.size or 0, item.lfs.sha256 if item.lfs else None, item.blob_id)
+            if not item.lfs
+            else SourceFile(item.rfilename, item.lfs.size, item.lfs.sha256)
+            for item in siblings
+        ]
+        source = HubSource(self._endpoint, model_id, commit, self._token)
+        index_file = next((file for file in files if file.path == MODEL_INDEX), None)
+        if index_file is None or index_file.size > INDEX_LIMIT:
+            detail = f"model_id: {model_id} at {commit[:12]} has no {MODEL_INDEX}, so it is not in diffusers' format."
+            raise HubError(detail, hint="Choose a model for diffusers.")
+        index = _parsed(source.read(index_file, 0, index_file.size))
+        source.files = select(files, index, variant=variant, patterns=patterns)
+        return source
+
+    def _info(self, model_id: str, revision: str | None) -> "ModelInfo":
+        with self._lock:
+            if (model_id, revision) not in self._asked:
+                info = self._ask(model_id, revision)
+                self._asked[model_id, revision] = self._asked[model_id, info.sha] = info
+            return self._asked[model_id, revision]
+
+    def _ask(self, model_id: str, revision: str | None) -> "ModelInfo":
+        from huggingface_hub import HfApi  # noqa: PLC0415, slow to import
+
+        token = self._token.get_secret_value() if self._token else False
+        api = HfApi(endpoint=self._endpoint, token=token, library_name="pulumi-visgate")
+        with self._in_words(model_id, revision):
+            for attempt in Retrying(
+                stop=stop_after_attempt(METADATA_ATTEMPTS),
+                wait=backoff(multiplier=0.5, max=LONGEST_WAIT_S),
+                retry=retry_if_exception(_is_passing),
+                reraise=True,
+            ):
+                with attempt:
+                    info = api.model_info(model_id, revision=revision, files_metadata=True, timeout=METADATA_TIMEOUT_S)
+        if not info.sha:
+            detail = f"The hub at {self._endpoint} does not say which commit {model_id} is at."
+            raise HubError(detail)
+        return info
+
+    @contextmanager
+    def _in_words(self, model_id: str, revision: str | None) -> Iterator[None]:
+        """Put errors of the hub's client into words, without URL and request."""
+        import httpx2  # noqa: PLC0415, what huggingface_hub sends with
+        from huggingface_hub import errors  # noqa: PLC0415, slow to import
+
+        try:
+            yield
+        except errors.GatedRepoError:
+            raise gated(model_id, has_token=self._token is not None) from None
+        except errors.RevisionNotFoundError:
+            detail = f"revision: {model_id} has no revision {revision!r} on the hub."
+            raise HubError(detail, hint="Use a branch, a tag or a full commit of the model.") from None
+        except errors.RepositoryNotFoundError:
+            detail = f"model_id: {model_id} is not on the hub at {self._endpoint}, or is private."
+            raise HubError(detail, hint=_TOKEN_HINT) from None
+        except errors.OfflineModeIsEnabled:
+            detail = "model_id: the hub may not be asked while HF_HUB_OFFLINE is set."
+            raise HubError(detail, hint="Unset it, or give the model's folder as source.") from None
+        except (httpx2.HTTPError, OSError) as error:
+            status = getattr(getattr(error, "response", None), "status_code", None)
+            said = f"answered {status}" if status else f"did not answer ({type(error).__name__})"
+            detail = f"The hub at {self._endpoint} {said} when asked for {model_id}."
+            raise HubError(detail, hint="Check visgate:hfEndpoint or HF_ENDPOINT, and try again.") from None
+
+
+class HubSource:
+    """The files of one commit, read in ranges (RFC 9110, section 14).
+
+    Args:
+        endpoint: Base URL of the hub.
+        model_id: Hub id of the model.
+        commit: Commit that is read.
+        token: Token of the user; it is sent to the hub alone, not to where the hub sends us on.
+    """
+
+    def __init__(self, endpoint: str, model_id: str, commit: str, token: SecretStr | None) -> None:
+        self.files: list[SourceFile] = []
+        self.name = f"{model_id} at {commit[:12]}"
+        self._model_id = model_id
+        self._base = f"{endpoint}/{model_id}/resolve/{commit}/"
+        self._token = token
+        # A redirect costs the hub a look-up for each part, and its quota; where a file lies is good for minutes.
+        self._locations: dict[str, str] = {}
+        self._client = httpx.Client(
+            follow_redirects=True,
+            timeout=httpx.Timeout(CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S, pool=None),
+            limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
+            trust_env=not is_loopback(endpoint),
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def read(self, file: SourceFile, start: int, length: int) -> bytes:
+        """Return a range of a file; a cut connection is taken up where it was cut.
+
+        Args:
+            file: One of the model's.
+            start: First byte.
+            length: Number of bytes.
+
+        Raises:
+            HubError: The hub refuses, or does not give all of it in time.
+        """
+        got = bytearray()
+        end = monotonic() + PART_DEADLINE_S
+        fruitless, seen = 0, 0
+
+        def is_hopeless(_state: RetryCallState) -> bool:
+            nonlocal fruitless, seen
+            fruitless = 0 if len(got) > seen else fruitless + 1
+            seen = len(got)
+            return fruitless >= FRUITLESS_ATTEMPTS or monotonic() > end
+
+        try:
+            for attempt in Retrying(
+                stop=is_hopeless,
+                wait=_wait,
+                retry=retry_if_exception_type((_Again, httpx.TransportError)),
+                reraise=True,
+            ):
+                with attempt:
+                    while len(got) < length:
+                        self._continue(file, start, length, got, end)
+        except (_Again, httpx.TransportError) as error:
+            why = str(error) if isinstance(error, _Again) else type(error).__name__
+            detail = f"{file.path} of {self.name} could not be read from the hub: {why}."
+            raise HubError(detail, hint="Run `pulumi up` again; it goes on where it stopped.") from None
+        return bytes(got)
+
+    def _continue(self, file: SourceFile, start: int, length: int, got: bytearray, end: float) -> None:
+        first = start + len(got)
+        known = self._locations.get(file.path)
+        headers = {"range": f"bytes={first}-{start + length - 1}", "accept-encoding": "identity"}
+        if known is None and self._token is not None:
+            headers["authorization"] = f"Bearer {self._token.get_secret_value()}"
+        with self._client.stream("GET", known or self._base + quote(file.path), headers=headers) as answer:
+            if answer.is_error:
+                self._refused(file, answer, was_known=known is not None)
+            if answer.status_code != httpx.codes.PARTIAL_CONTENT and first > 0:
+                if start > 0:
+                    detail = f"{file.path} of {self.name} cannot be read in ranges."
+                    raise HubError(detail)
+                got.clear()
+            if urlsplit(str(answer.url)).netloc != urlsplit(self._base).netloc:
+                self._locations[file.path] = str(answer.url)
+            for chunk in answer.iter_raw(_CHUNK):
+                got += chunk[: length - len(got)]
+                if len(got) == length:
+                    return
+                if monotonic() > end:
+                    raise _Again("too slow")  # noqa: EM101, three words
+        if len(got) < length:
+            raise _Again("the answer is too short")  # noqa: EM101, four words
+
+    def _refused(self, file: SourceFile, answer: httpx.Response, *, was_known: bool) -> None:
+        status = answer.status_code
+        if was_known:  # the place has expired
+            self._locations.pop(file.path, None)
+            raise _Again(f"answered {status}")  # noqa: EM102
+        if status in _PASSING:
+            raise _Again(f"answered {status}", _retry_after(answer))  # noqa: EM102
+        if status in _REFUSED:
+            raise gated(self._model_id, has_token=self._token is not None)
+        detail = f"{file.path} of {self.name}: the hub answered {status}."
+        raise HubError(detail)
+
+
+class _Again(Exception):  # noqa: N818, not an error yet
+    """What was tried may work the next time.
+
+    Args:
+        why: What happened.
+        after_s: How long to wait, if the hub says so.
+    """
+
+    def __init__(self, why: str, after_s: float | None = None) -> None:
+        super().__init__(why)
+        self.after_s = after_s
+
+
+_TOKEN_HINT = "Check the name; for a private or gated model set HF_TOKEN or `visgate:hfToken` (--secret)."  # noqa: S105, no token
+
+
+def gated(model_id: str, *, has_token: bool) -> HubError:
+    """Return the error for a model whose terms have to be accepted first."""
+    detail = f"model_id: {model_id} is gated on the hub, and " + (
+        "the given token has no access." if has_token else "no token was given."
+    )
+    token = "Then" if has_token else "Then set HF_TOKEN or `pulumi config set --secret visgate:hfToken`, and"
+    return HubError(detail, hint=f"Accept the model's terms on its page. {token} run again.")
+
+
+def _wait(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    if isinstance(error, _Again) and error.after_s is not None:
+        return min(error.after_s, LONGEST_WAIT_S)
+    return float(backoff(multiplier=0.2, max=10)(state))
+
+
+def _retry_after(answer: httpx.Response) -> float | None:
+    text = answer.headers.get("retry-after", "")
+    return float(text) if text.isdigit() else None
+
+
+def _is_passing(error: BaseException) -> bool:
+    import httpx2  # noqa: PLC0415, what huggingface_hub sends with
+
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return isinstance(error, httpx2.TransportError) or status in _PASSING
+
+
+def _parsed(content: bytes) -> dict[str, Any]:
+    try:
+        index = json.loads(content)
+    except ValueError:
+        index = None
+    if not isinstance(index, dict):
+        detail = f"{MODEL_INDEX} of the model is not a JSON object."
+        raise HubError(detail)
+    return index
