@@ -17,6 +17,7 @@ from pulumi_visgate.local.emulator.usage import Usage
 
 _BELL = "scheduler"
 _BEAT_S = 5.0
+_READY = frozenset({WorkerState.IDLE, WorkerState.RUNNING})
 _AT_REST = frozenset({WorkerState.IDLE, WorkerState.UNHEALTHY, WorkerState.THROTTLED})
 
 
@@ -118,16 +119,34 @@ class Scheduler:
         workers = [worker for worker in self._fleet.of(record.id) if not worker.ending]
         current = [w for w in workers if w.version == record.meta["version"] and not w.retiring]
         outdated = [w for w in workers if w not in current]
-        self._retire(outdated)
         surplus = len(current) - limits.maximum
         for worker in sorted(current, key=lambda w: w.state not in _AT_REST)[: max(0, surplus)]:
             self._retire([worker])
             current.remove(worker)
-        for _ in range(wanted.workers - len(current)):
+        missing = self._roll(current, outdated, limits, wanted)
+        for _ in range(missing):
             if len(self._fleet.of(record.id)) >= max(limits.maximum, wanted.workers):
                 break  # a worker that is ending still holds its place
             current.append(self._fleet.start(record))
         return self._idle_out(current, limits, wanted, now)
+
+    def _roll(self, current: Sequence[Worker], outdated: Sequence[Worker], limits: Limits, wanted: Wish) -> int:
+        """Replace workers of former releases one by one, idle ones first; return how many new ones to start.
+
+        An outdated worker stays until a new one is ready in its place, unless there is no room for both.
+        """
+        missing = max(0, wanted.workers - len(current))
+        ready = sum(worker.state in _READY for worker in current)
+        stay = max(0, wanted.workers - ready)
+        if not outdated:
+            return missing
+        idle_first = sorted(outdated, key=lambda w: w.state is WorkerState.RUNNING)
+        serving = [w for w in idle_first if w.state in _READY and not w.retiring]
+        leaving = serving[: max(0, len(serving) - stay)]
+        if not leaving and missing and len(current) == ready and len(current) + len(serving) >= limits.maximum:
+            leaving = serving[:1]
+        self._retire([w for w in outdated if w in leaving or w not in serving])
+        return min(missing, 1) if len(current) == ready else 0
 
     def _idle_out(self, current: Sequence[Worker], limits: Limits, wanted: Wish, now: float) -> float | None:
         spare = len(current) - wanted.workers
