@@ -25,6 +25,7 @@ from pulumi_visgate.resources._values import (
     same,
     without_empty,
 )
+from pulumi_visgate.runpod.errors import RunpodError
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ class Crud(ABC):
         unordered: Lists whose order says nothing.
         unmanaged: Inputs that are left as they are when not given.
         notes: Inputs that say something about the program, not about the resource.
+        costs: Notes of what it costs; they stay as they are while nothing else changes.
         keeps_tags: The resource itself has the tags; everywhere else they are a note.
         outputs: What it tells besides its inputs.
     """
@@ -121,11 +123,13 @@ class Crud(ABC):
     unordered: ClassVar[frozenset[str]] = frozenset()
     unmanaged: ClassVar[frozenset[str]] = frozenset()
     notes: ClassVar[frozenset[str]] = frozenset({"owner", "adopt"})
+    costs: ClassVar[tuple[str, ...]] = ()
     keeps_tags: ClassVar[bool] = False
     outputs: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        cls.notes |= set(cls.costs)
         if not cls.keeps_tags:
             cls.notes |= {"tags"}
 
@@ -150,9 +154,25 @@ class Crud(ABC):
         if not problems:
             self.complete(values)
             problems += self.rules(values)
-        if not problems and any(not same(olds.get(name), values.get(name)) for name in values):
-            problems += self.remote_rules(values)
+        if not problems:
+            problems += self._against_catalog(olds, values)
         return without_empty(values), problems
+
+    def _against_catalog(self, olds: Properties, values: dict[str, Any]) -> list[Problem]:
+        """Ask the catalog about what is new or changed."""
+        values.update({name: olds.get(name) for name in self.costs})
+        given = without_empty(values)
+        if all(self._same(name, olds, given) for name in self.compared(given)):
+            return []
+        values.update(dict.fromkeys(self.costs))
+        try:
+            problems = [*self.remote_rules(values)]
+            if not problems:
+                values.update(self.prices(values))
+        except RunpodError as error:
+            self.session.without_catalog(error)
+            return []
+        return problems
 
     def _parse(self, news: Properties) -> tuple[dict[str, Any], list[Problem]]:
         fields = self.model.model_fields
@@ -200,6 +220,10 @@ class Crud(ABC):
     def remote_rules(self, _values: Properties, /) -> Iterable[Problem]:
         """Check what the catalog knows; only asked for new or changed inputs."""
         return ()
+
+    def prices(self, _values: Properties, /) -> dict[str, Any]:
+        """Return `costs`; only asked for new or changed inputs."""
+        return {}
 
     # --- diff ---
 

@@ -9,7 +9,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pulumi_visgate.resources._adopt import find_or_create
 from pulumi_visgate.resources._crud import Crud, Found, Inputs, NamedInputs, Problem, WithEnv
 from pulumi_visgate.resources._endpoint_wire import observed_inputs, patch, request
-from pulumi_visgate.resources._values import UNKNOWN, Properties, as_text, has_unknown
+from pulumi_visgate.resources._placement import Placement
+from pulumi_visgate.resources._values import Properties, as_text, has_unknown
 from pulumi_visgate.runpod.errors import NotFound
 from pulumi_visgate.runpod.models.endpoint import CreateEndpoint, Endpoint, FlashBoot, UpdateEndpoint
 
@@ -61,6 +62,8 @@ class EndpointInputs(NamedInputs):
     flashboot: FlashBoot = FlashBoot.OFF
     data_center_ids: list[str] = Field(default_factory=list)
     network_volume_ids: list[str] = Field(default_factory=list)
+    hourly_floor_usd: float | None = None
+    hourly_ceiling_usd: float | None = None
 
 
 class EndpointCrud(Crud, WithEnv):
@@ -75,6 +78,7 @@ class EndpointCrud(Crud, WithEnv):
     )
     unmanaged = frozenset({"container_disk_gb"})
     notes = frozenset({"owner", "adopt", "env_fingerprints"})
+    costs: ClassVar[tuple[str, ...]] = ("hourly_floor_usd", "hourly_ceiling_usd")
     outputs: ClassVar[tuple[str, ...]] = ("run_url", "health_url")
 
     # --- check ---
@@ -110,35 +114,16 @@ class EndpointCrud(Crud, WithEnv):
         yield from _scaling_rules(values, given)
 
     def remote_rules(self, values: Properties) -> Iterator[Problem]:
-        """Check pools, GPU types and data centers against the catalog."""
-        pools = _known(values, "gpu_pools")
-        if pools:
-            yield from self._gpu_problems(pools, _known(values, "excluded_gpu_types"))
-        wanted = _known(values, "data_center_ids")
-        if wanted:
-            there = {center.id for center in self.session.data_centers}
-            for center in wanted:
-                if center not in there:
-                    yield Problem("data_center_ids", f"{center} is no Runpod data center; choose of {_listed(there)}.")
+        """Check pools, GPU types, CPUs and data centers against the catalog and its stock."""
+        yield from Placement(self.kind, self.session, values).problems()
 
-    def _gpu_problems(self, pools: list[str], excluded: list[str]) -> Iterator[Problem]:
-        types = self.session.gpu_types
-        offered = {gpu.pool for gpu in types if gpu.pool}
-        unknown = [pool for pool in pools if pool not in offered]
-        for pool in unknown:
-            as_type = next((gpu for gpu in types if pool in (gpu.id, gpu.name) and gpu.pool), None)
-            better = (
-                f"{as_type.id} is a GPU type in pool {as_type.pool}" if as_type else f"choose of {_listed(offered)}"
-            )
-            yield Problem("gpu_pools", f"{pool} is no serverless GPU pool; {better}.")
-        if unknown:
-            return
-        inside = {gpu.id for gpu in types if gpu.pool in pools}
-        for gpu in excluded:
-            if gpu.strip() not in inside:
-                yield Problem("excluded_gpu_types", f"{gpu} is in none of the pools; they have {_listed(inside)}.")
-        if excluded and inside <= {gpu.strip() for gpu in excluded}:
-            yield Problem("excluded_gpu_types", "leaves no GPU type in the pools.")
+    def prices(self, values: Properties) -> dict[str, Any]:
+        """Return what the workers cost: when nobody asks for anything, and when all of them run."""
+        plan = Placement(self.kind, self.session, values)
+        return {
+            "hourly_floor_usd": plan.usd(values.get("min_workers")),
+            "hourly_ceiling_usd": plan.usd(values.get("max_workers"), dearest=True),
+        }
 
     # --- diff ---
 
@@ -245,12 +230,3 @@ def _scaling_rules(values: Properties, given: set[str]) -> Iterator[Problem]:
     least, most = values.get("min_workers"), values.get("max_workers")
     if not has_unknown([least, most]) and least > most:  # type: ignore[operator]  # both are checked integers
         yield Problem("min_workers", f"must not be above max_workers, {most}.")
-
-
-def _known(values: Properties, name: str) -> list[str]:
-    value = values.get(name) or []
-    return [] if value is UNKNOWN else [item for item in value if item is not UNKNOWN]
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names)) or "none"

@@ -32,10 +32,9 @@ from pulumi_visgate.resources._engine_log import engine_log
 from pulumi_visgate.resources._named import Unresolved, id_by_name
 from pulumi_visgate.resources._report import Silent
 from pulumi_visgate.resources._session import Session, session_for
-from pulumi_visgate.resources._settings import Settings, is_loopback
+from pulumi_visgate.resources._settings import Settings
 from pulumi_visgate.resources._values import UNKNOWN
 from pulumi_visgate.resources.errors import ConfigError, ResourceError
-from pulumi_visgate.runpod.errors import DeadlineExceeded, RunpodUnreachable
 from visgate_contract.errors import VisgateError
 from visgate_contract.redaction import Redactor
 
@@ -147,11 +146,7 @@ class Provider(ResourceProvider):
             self._fail(doing, error)
 
     def _in_words(self, error: VisgateError) -> str:
-        if self._session is None or not isinstance(error, RunpodUnreachable | DeadlineExceeded):
-            return str(error)
-        url = self._session.settings.runpod_api_url
-        local = " Run `visgate local up`." if is_loopback(url) else ""
-        return f"{error.detail.rstrip('.')}. Check {url} (visgate:runpodApiUrl or RUNPOD_API_URL).{local}"
+        return str(error) if self._session is None else self._session.in_words(error)
 
     def _fail(self, doing: str, error: Exception) -> NoReturn:
         if isinstance(error, VisgateError):

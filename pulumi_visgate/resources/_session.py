@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import httpx
 
+from pulumi_visgate.resources._catalog import Catalog
 from pulumi_visgate.resources._report import Report, Silent
 from pulumi_visgate.resources._s3 import s3_client, volume_settings
-from pulumi_visgate.resources._settings import Settings
+from pulumi_visgate.resources._settings import Market, Settings, is_loopback
 from pulumi_visgate.resources.errors import ConfigError
 from pulumi_visgate.runpod import RetryPolicy, RunpodClient
+from pulumi_visgate.runpod.errors import DeadlineExceeded, Forbidden, RunpodError, RunpodUnreachable, Unauthorized
+from visgate_contract.errors import VisgateError
 from visgate_contract.names import user_hash
 from visgate_contract.redaction import Redactor
 
@@ -127,6 +130,8 @@ class Session:
         self.redactor = Redactor(settings.secrets())
         self.report: Report = Silent()
         self.adopted: set[str] = set()
+        self.volume_places: dict[str, str] = {}
+        self.catalog = Catalog(lambda: self.runpod)
         self.endpoints: Listing[Endpoint] = Listing(lambda: self.runpod.list_endpoints())  # noqa: PLW0108, made late
         self.templates: Listing[Template] = Listing(lambda: self.runpod.list_templates())  # noqa: PLW0108, made late
         self.volumes: Listing[NetworkVolume] = Listing(
@@ -176,6 +181,26 @@ class Session:
     def store(self) -> "S3Client":
         """S3 client for buckets."""
         return self._store()
+
+    def in_words(self, error: VisgateError) -> str:
+        """Return what an error says, with what to do about an API that does not answer."""
+        if not isinstance(error, RunpodUnreachable | DeadlineExceeded):
+            return str(error)
+        url = self.settings.runpod_api_url
+        local = " Run `visgate local up`." if is_loopback(url) else ""
+        return f"{error.detail.rstrip('.')}. Check {url} (visgate:runpodApiUrl or RUNPOD_API_URL).{local}"
+
+    def without_catalog(self, error: RunpodError) -> None:
+        """Go on without the catalog, and say so once; checks of what it knows are then left to the API.
+
+        Raises:
+            RunpodError: Nothing would work with this key, or the settings ask for certainty.
+        """
+        if isinstance(error, Unauthorized | Forbidden) or self.settings.market == Market.FAIL:
+            raise error
+        self.report.warn(
+            f"Runpod's catalog cannot be read: names, stock and prices are not checked. {self.in_words(error)}"
+        )
 
     def volume_store(self, data_center: str | None) -> "S3Client":
         """Return the S3 client that reaches the network volumes of a data center.

@@ -91,6 +91,10 @@ class Endpoint(VisgateResource, module="visgate", name="Endpoint"):
     max_workers: pulumi.Output[int]
     run_url: pulumi.Output[str]
     health_url: pulumi.Output[str]
+    hourly_floor_usd: pulumi.Output[float | None]
+    """US dollars for an hour of `min_workers`; None for endpoints that older versions made."""
+    hourly_ceiling_usd: pulumi.Output[float | None]
+    """US dollars for an hour of `max_workers`, on the dearest of the GPU types."""
 
     def __init__(
         self, resource_name: str, opts: pulumi.ResourceOptions | None = None, **args: Unpack[EndpointArgs]

@@ -8,6 +8,7 @@ import pulumi
 from pydantic import Field
 
 from pulumi_visgate.resources._adopt import find_or_create
+from pulumi_visgate.resources._cost import storage
 from pulumi_visgate.resources._crud import Crud, Found, NamedInputs, Problem
 from pulumi_visgate.resources._provider import Provider, ResourceArgs, VisgateResource
 from pulumi_visgate.resources._values import UNKNOWN, Properties, has_unknown
@@ -33,6 +34,8 @@ class NetworkVolumeInputs(NamedInputs):
     size_gb: int = Field(ge=10, le=4096)
     data_center: str = Field(min_length=1)
     tier: VolumeType | None = None
+    hourly_floor_usd: float | None = None
+    hourly_ceiling_usd: float | None = None
 
 
 class NetworkVolumeCrud(Crud):
@@ -42,6 +45,7 @@ class NetworkVolumeCrud(Crud):
     model = NetworkVolumeInputs
     fixed = ("data_center", "tier")
     unmanaged = frozenset({"tier"})
+    costs = ("hourly_floor_usd", "hourly_ceiling_usd")
     outputs = ("effective_tier",)
 
     def remote_rules(self, values: Properties) -> Iterable[Problem]:
@@ -49,18 +53,34 @@ class NetworkVolumeCrud(Crud):
         wanted, tier = values.get("data_center"), values.get("tier")
         if has_unknown(wanted):
             return
-        centers = {center.id: center for center in self.session.data_centers}
-        center = centers.get(str(wanted))
-        if center is None:
-            with_storage = sorted(key for key, found in centers.items() if found.network_volume_types)
-            yield Problem(
-                "data_center", f"is not a Runpod data center with storage; choose of {', '.join(with_storage)}."
-            )
-        elif not center.network_volume_types:
-            yield Problem("data_center", f"{wanted} has no network volumes.")
-        elif tier and tier is not UNKNOWN and tier not in map(str, center.network_volume_types):
-            offered = ", ".join(map(str, center.network_volume_types))
-            yield Problem("tier", f"is not offered in {wanted}; choose of {offered}.")
+        tiers = self._tiers()
+        offered = tiers.get(str(wanted))
+        if offered is None:
+            yield Problem("data_center", f"is not a Runpod data center with storage; choose of {_with(tiers)}.")
+        elif not offered:
+            yield Problem("data_center", f"{wanted} has no network volumes; choose of {_with(tiers)}.")
+        elif tier and tier is not UNKNOWN and tier not in offered:
+            there = f"; choose of {', '.join(offered)}"
+            elsewhere = f", or of the data centers that have it: {found}" if (found := _with(tiers, tier)) else ""
+            yield Problem("tier", f"is not offered in {wanted}{there}{elsewhere}.")
+
+    def prices(self, values: Properties) -> dict[str, Any]:
+        """Return what the storage costs, used or not."""
+        size, tier, center = (values.get(name) for name in ("size_gb", "tier", "data_center"))
+        if has_unknown([size, tier, center]):
+            usd: Any = UNKNOWN
+        else:
+            usd = storage(float(size or 0), str(tier or self._usual_tier(str(center))))
+        return dict.fromkeys(self.costs, usd)
+
+    def _usual_tier(self, center: str) -> str:
+        """Return the tier that a volume gets that names none, as far as the catalog lets one tell."""
+        offered = self._tiers().get(center) or [VolumeType.STANDARD]
+        return VolumeType.STANDARD if VolumeType.STANDARD in offered else offered[0]
+
+    def _tiers(self) -> dict[str, list[str]]:
+        centers = self.session.catalog.data_centers
+        return {center.id: [str(tier) for tier in center.network_volume_types] for center in centers}
 
     def own_name(self, values: Properties) -> Any:
         """Derive the name; the ordinary tier is called the same whether the program names it or not."""
@@ -140,6 +160,7 @@ class NetworkVolumeCrud(Crud):
         self.session.volumes.deleted(id_)
 
     def _found(self, volume: wire.NetworkVolume, props: Properties) -> Found:
+        self.session.volume_places[volume.id] = volume.data_center
         observed = {
             "name": volume.name,
             "size_gb": volume.size,
@@ -147,6 +168,11 @@ class NetworkVolumeCrud(Crud):
             "tier": str(volume.type) if props.get("tier") else None,
         }
         return self.found(observed, {"effective_tier": str(volume.type)}, props)
+
+
+def _with(tiers: dict[str, list[str]], tier: str | None = None) -> str:
+    """List the data centers with storage, or with storage of this tier."""
+    return ", ".join(sorted(center for center, offered in tiers.items() if (tier in offered if tier else offered)))
 
 
 def _shrinks(old: object, new: object) -> bool:
@@ -184,6 +210,10 @@ class NetworkVolume(VisgateResource, module="visgate", name="NetworkVolume"):
     size_gb: pulumi.Output[int]
     data_center: pulumi.Output[str]
     effective_tier: pulumi.Output[str]
+    hourly_floor_usd: pulumi.Output[float | None]
+    """US dollars for an hour of the storage, used or not; None for resources that older versions made."""
+    hourly_ceiling_usd: pulumi.Output[float | None]
+    """The same: storage does not depend on use."""
 
     def __init__(
         self, resource_name: str, opts: pulumi.ResourceOptions | None = None, **args: Unpack[NetworkVolumeArgs]

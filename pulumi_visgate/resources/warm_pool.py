@@ -7,8 +7,10 @@ from typing import Any, ClassVar, NotRequired, Required, TypedDict, Unpack
 import pulumi
 from pydantic import Field, TypeAdapter
 
+from pulumi_visgate.resources._cost import CENT_DIGITS, HOURS_OF_MONTH, weekly_average
 from pulumi_visgate.resources._crud import Inputs, Problem
 from pulumi_visgate.resources._endpoint_crud import EndpointCrud, EndpointInputs
+from pulumi_visgate.resources._placement import Placement
 from pulumi_visgate.resources._provider import Provider, ResourceArgs, VisgateResource
 from pulumi_visgate.resources._session import Session
 from pulumi_visgate.resources._values import UNKNOWN, Properties, has_unknown
@@ -36,6 +38,7 @@ class WarmPoolInputs(EndpointInputs):
     min_workers: int | None = Field(default=None, ge=0)  # type: ignore[assignment]  # follows from the policy
     windows: list[Window] = Field(default_factory=list)
     execution_timeout_s: int = Field(default=DEFAULT_EXECUTION_TIMEOUT_S, ge=1)
+    monthly_floor_usd: float | None = None
 
 
 class WarmPoolCrud(EndpointCrud):
@@ -43,6 +46,7 @@ class WarmPoolCrud(EndpointCrud):
 
     kind = "WarmPool"
     model: ClassVar[type[Inputs]] = WarmPoolInputs
+    costs = (*EndpointCrud.costs, "monthly_floor_usd")
     outputs: ClassVar[tuple[str, ...]] = (*EndpointCrud.outputs, "effective_min_workers", "next_transition")
 
     def __init__(self, session: Session, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
@@ -56,6 +60,19 @@ class WarmPoolCrud(EndpointCrud):
         if not values.get("idle_timeout_s") and not values.get("request_count"):
             values["idle_timeout_s"] = DEFAULT_IDLE_TIMEOUT_S
         super().complete(values)
+
+    def prices(self, values: Properties) -> dict[str, Any]:
+        """Return what the workers cost, also in a month with its windows."""
+        costs = super().prices(values)
+        policy, windows, least = (values.get(name) for name in ("policy", "windows", "min_workers"))
+        hours: Any = UNKNOWN
+        if has_unknown(policy):
+            costs["hourly_floor_usd"] = UNKNOWN  # so is the minimum that follows from it
+        elif not has_unknown([windows, least]):
+            average = weekly_average(PoolPolicy(str(policy)), _windows(values), min_workers=int(least or 0))
+            hours = average * HOURS_OF_MONTH
+        monthly = Placement(self.kind, self.session, values).usd(hours, digits=CENT_DIGITS)
+        return {**costs, "monthly_floor_usd": monthly}
 
     def own_name(self, values: Properties) -> Any:
         """Return the name that the gateway looks for; its last part marks the owner."""
@@ -295,6 +312,12 @@ class WarmPool(VisgateResource, module="visgate", name="WarmPool"):
     """Minimum of the endpoint at the last `up` or `refresh`."""
     next_transition: pulumi.Output[str | None]
     """When the windows change it next, in UTC, seen from then."""
+    hourly_floor_usd: pulumi.Output[float | None]
+    """US dollars for an hour of `min_workers`, without windows; None for pools that older versions made."""
+    hourly_ceiling_usd: pulumi.Output[float | None]
+    """US dollars for an hour of `max_workers`, on the dearest of the GPU types."""
+    monthly_floor_usd: pulumi.Output[float | None]
+    """US dollars for a month of the workers that the policy keeps, with the windows of an average week."""
     run_url: pulumi.Output[str]
     health_url: pulumi.Output[str]
 

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from pulumi_visgate.resources._session import Session
 from pulumi_visgate.resources._settings import Settings
 from pulumi_visgate.runpod.errors import NotFound
-from pulumi_visgate.runpod.models.catalog import DataCenter, GpuType
+from pulumi_visgate.runpod.models.catalog import CpuFilter, CpuType, DataCenter, GpuFilter, GpuType
 from pulumi_visgate.runpod.models.common import Request
 from pulumi_visgate.runpod.models.endpoint import Endpoint
 from pulumi_visgate.runpod.models.template import Template
@@ -45,6 +45,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "network_volume": {"type": "STANDARD"},
 }
 _GPU: dict[str, Any] = {"count": 1, "excludedTypes": [], "allowedCudaVersions": [], "minCudaVersion": None}
+_LEVELS = ["NONE", "LOW", "MEDIUM", "HIGH"]
 _MODELS: dict[str, Any] = {"endpoint": Endpoint, "template": Template, "network_volume": NetworkVolume}
 
 
@@ -55,6 +56,7 @@ class MemoryRunpod:
         self.items: dict[str, dict[str, dict[str, Any]]] = {kind: {} for kind in _MODELS}
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.after: dict[str, Exception] = {}
+        self.stock: dict[str, dict[str, str]] = {}
         self._ids = itertools.count(1)
 
     def __getattr__(self, operation: str) -> Callable[..., Any]:
@@ -101,15 +103,36 @@ class MemoryRunpod:
         if self.items[kind].pop(id_, None) is None:
             raise NotFound(404, "Not Found", "gone")
 
-    def list_gpu_types(self) -> list[GpuType]:
-        self.calls.append(("list_gpu_types", {}))
-        pools = {"NVIDIA L4": "ADA_24", "NVIDIA RTX 4090": "ADA_24", "NVIDIA A5000": "AMPERE_24", "NVIDIA H100": None}
+    def list_gpu_types(self, query: GpuFilter | None = None) -> list[GpuType]:
+        self.calls.append(("list_gpu_types", query.params() if query else {}))
+        pools = {
+            "NVIDIA L4": ("ADA_24", 0.69),
+            "NVIDIA RTX 4090": ("ADA_24", 1.1),
+            "NVIDIA A5000": ("AMPERE_24", 0.58),
+            "NVIDIA H100": (None, None),
+        }
         fixed: dict[str, Any] = {"manufacturer": "NVIDIA", "memory": 24, "secure": True, "community": True}
-        costs = {"price": {"secure": 1, "community": 1}, "maxCount": {"secure": 8, "community": 8}}
         return [
-            GpuType.model_validate({"id": id_, "name": id_, "pool": pool, **fixed, **costs})
-            for id_, pool in pools.items()
+            GpuType.model_validate(
+                {
+                    **{"id": id_, "name": id_, "pool": pool, **fixed, "maxCount": {"secure": 8, "community": 8}},
+                    "price": {"secure": 1, "community": 1, "serverless": usd},
+                    **self._stock(id_),
+                }
+            )
+            for id_, (pool, usd) in pools.items()
         ]
+
+    def list_cpu_types(self, query: CpuFilter | None = None) -> list[CpuType]:
+        self.calls.append(("list_cpu_types", query.params() if query else {}))
+        fixed = {"group": "Gen 5", "vcpu": {"min": 2, "max": 32}, "ramGbPerVcpu": 2}
+        price = {"securePerVcpu": 0.035, "serverlessPerVcpu": 0.045}
+        return [CpuType.model_validate({"id": "cpu5c", "name": "c", **fixed, "price": price, **self._stock("cpu5c")})]
+
+    def _stock(self, id_: str) -> dict[str, Any]:
+        levels = self.stock.get(id_, {"EU-RO-1": "HIGH", "US-KS-2": "HIGH"})
+        centers = [{"id": center, "name": center, "availability": level} for center, level in levels.items()]
+        return {"availability": max(levels.values(), key=_LEVELS.index, default="NONE"), "dataCenters": centers}
 
     def list_data_centers(self) -> list[DataCenter]:
         self.calls.append(("list_data_centers", {}))
@@ -141,6 +164,8 @@ class MemorySession(Session):
     def __init__(self, memory: MemoryRunpod) -> None:
         super().__init__(Settings(runpod_api_key=SecretStr(KEY)))
         self.memory = memory
+        for listing in (self.endpoints, self.templates, self.volumes, self.registries, self.delegations):
+            listing.sleep = lambda _seconds: None
 
     @property
     def runpod(self) -> Any:
