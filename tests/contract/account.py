@@ -1,6 +1,6 @@
 """An account of the emulator, and the CRUD classes against it over HTTP, each time as a new process would."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import httpx
@@ -85,6 +85,19 @@ class Account:
         finally:
             self.emulator.set_quirks(*QUIRKS)
 
+    def clear(self, resource: str) -> None:
+        """Delete what a test has made of a resource."""
+        calls: dict[str, tuple[Callable[[], Any], Callable[[str], None]]] = {
+            "RegistryAuth": (self.client.list_registries, self.client.delete_registry),
+            "EcrDelegation": (self.client.list_delegations, self.client.revoke_delegation),
+            "Template": (self.client.list_templates, self.client.delete_template),
+            "NetworkVolume": (self.client.list_network_volumes, self.client.delete_network_volume),
+        }
+        listing, delete = calls.get(resource, (self.client.list_endpoints, self.client.delete_endpoint))
+        for item in listing():
+            if item.id not in self._ids.values():
+                delete(item.id)
+
     def resolved(self, value: Any) -> Any:
         """Put ids in the place of `$template1` and its like; what they name is made first."""
         if isinstance(value, Mapping):
@@ -102,7 +115,7 @@ class Account:
         if kind == "template":
             body = {"env": {"T": number, "SHARED": "template"}, "allowed_cuda_versions": ["12.6"], "args": "--template"}
             return self.client.create_template(
-                CreateTemplate(name=name, image=f"acme/{name}:1", serverless=True, **body)  # type: ignore[arg-type]
+                CreateTemplate(name=name, image=f"acme/{name}:1", serverless=True, **body)
             ).id
         if kind == "registry":
             return self.client.create_registry(
