@@ -10,16 +10,18 @@ Answers are objects with attributes. `pulumi.export` takes plain values, so expo
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
+from inspect import signature
 from typing import Any, TypeVar
 
 import pulumi
 
+from pulumi_visgate.resources._named import Unresolved
 from pulumi_visgate.resources._session import Session, session_for
 from pulumi_visgate.resources.account import stack_settings
-from pulumi_visgate.resources.errors import ResourceError
 from pulumi_visgate.runpod.models.catalog import (
     AvailabilityLevel,
     CatalogInclude,
+    CpuType,
     DataCenter,
     GpuFilter,
     GpuType,
@@ -34,7 +36,7 @@ T = TypeVar("T")
 _RANK: dict[str | None, int] = {str(level): rank for rank, level in enumerate(AvailabilityLevel)}
 
 
-class NothingFoundError(ResourceError):
+class NothingFoundError(Unresolved):
     """Nothing fits; the message names what comes closest."""
 
 
@@ -47,7 +49,7 @@ def get_gpu_types(*, pool: str | None = None) -> list[GpuType]:
     Raises:
         RunpodError: The call failed.
     """
-    return [gpu for gpu in _session().gpu_types if pool in {None, gpu.pool}]
+    return [gpu for gpu in session().gpu_types if pool in {None, gpu.pool}]
 
 
 def get_data_centers(*, tier: str | None = None) -> list[DataCenter]:
@@ -59,7 +61,20 @@ def get_data_centers(*, tier: str | None = None) -> list[DataCenter]:
     Raises:
         RunpodError: The call failed.
     """
-    return [found for found in _session().data_centers if tier is None or tier in map(str, found.network_volume_types)]
+    return [found for found in session().data_centers if tier is None or tier in map(str, found.network_volume_types)]
+
+
+def get_cpu_types(*, vcpus: int | None = None) -> list[CpuType]:
+    """Return the CPU flavours of the catalog with prices (`listCpuTypes`).
+
+    Args:
+        vcpus: Only those that can be had with so many virtual CPUs, a power of two.
+
+    Raises:
+        RunpodError: The call failed.
+    """
+    found = session().runpod.list_cpu_types()
+    return [cpu for cpu in found if vcpus is None or cpu.vcpu.min <= vcpus <= cpu.vcpu.max]
 
 
 def get_endpoints(*, name: str | None = None) -> list[Endpoint]:
@@ -71,7 +86,7 @@ def get_endpoints(*, name: str | None = None) -> list[Endpoint]:
     Raises:
         RunpodError: The call failed.
     """
-    return [found for found in _session().endpoints.all() if name in {None, found.name}]
+    return [found for found in session().endpoints.all() if name in {None, found.name}]
 
 
 def get_templates(*, name: str | None = None) -> list[Template]:
@@ -83,7 +98,7 @@ def get_templates(*, name: str | None = None) -> list[Template]:
     Raises:
         RunpodError: The call failed.
     """
-    return [found for found in _session().templates.all() if name in {None, found.name}]
+    return [found for found in session().templates.all() if name in {None, found.name}]
 
 
 def get_network_volumes(*, name: str | None = None, data_center: str | None = None) -> list[NetworkVolume]:
@@ -98,7 +113,7 @@ def get_network_volumes(*, name: str | None = None, data_center: str | None = No
     """
     return [
         found
-        for found in _session().volumes.all()
+        for found in session().volumes.all()
         if name in {None, found.name} and data_center in {None, found.data_center}
     ]
 
@@ -116,7 +131,7 @@ def cheapest_gpu(*, fits_gb: float, data_center_ids: Sequence[str] = ()) -> GpuT
         NothingFoundError: There is none.
         RunpodError: The call failed.
     """
-    offered = [gpu for gpu in _with_stock(_session()) if gpu.pool and gpu.price.serverless is not None]
+    offered = [gpu for gpu in _with_stock(session()) if gpu.pool and gpu.price.serverless is not None]
     smallest: dict[str | None, int] = {}
     for gpu in offered:
         smallest[gpu.pool] = min(gpu.memory, smallest.get(gpu.pool, gpu.memory))
@@ -147,8 +162,8 @@ def data_centers(*, for_volume_and_gpu: str, tier: str | None = None) -> list[st
         NothingFoundError: There is no such pool or type.
         RunpodError: A call failed.
     """
-    session = _session()
-    types = _with_stock(session)
+    account = session()
+    types = _with_stock(account)
     wanted = [gpu for gpu in types if for_volume_and_gpu in {gpu.id, gpu.pool} and gpu.pool]
     if not wanted:
         pools = ", ".join(sorted({gpu.pool for gpu in types if gpu.pool}))
@@ -156,14 +171,15 @@ def data_centers(*, for_volume_and_gpu: str, tier: str | None = None) -> list[st
         raise NothingFoundError(detail, hint=f"Choose of {pools}.")
     stores = [
         center.id
-        for center in session.data_centers
+        for center in account.data_centers
         if center.network_volume_types and (tier is None or tier in map(str, center.network_volume_types))
     ]
     stock = {center: max(_stock(gpu, [center]) for gpu in wanted) for center in stores}
     return sorted((center for center in stores if stock[center]), key=lambda center: (-stock[center], center))
 
 
-def _session() -> Session:
+def session() -> Session:
+    """Return the session that the lookups of this process share."""
     return session_for(stack_settings())
 
 
@@ -183,11 +199,19 @@ def _named(names: Iterable[str]) -> str:
     return ", ".join(names) or "any data center"
 
 
-def _as_output(function: Callable[..., T], *, secret: bool = False) -> Callable[..., pulumi.Output[T]]:
-    """Make the form of a lookup that takes outputs; it waits for the API beside the program, not in its way."""
+def as_output(function: Callable[..., T], *, secret: bool = False) -> Callable[..., pulumi.Output[T]]:
+    """Make the form of a lookup that takes outputs; it waits for the API beside the program, not in its way.
+
+    Args:
+        function: The lookup.
+        secret: Whether there are secrets in what it returns.
+    """
+    form = signature(function)
 
     @wraps(function)
-    def with_outputs(**inputs: pulumi.Input[object]) -> pulumi.Output[T]:
+    def with_outputs(*given: pulumi.Input[object], **named: pulumi.Input[object]) -> pulumi.Output[T]:
+        inputs = form.bind(*given, **named).arguments
+
         async def looked_up(known: dict[str, Any]) -> T:
             return await asyncio.to_thread(function, **known)
 
@@ -198,10 +222,11 @@ def _as_output(function: Callable[..., T], *, secret: bool = False) -> Callable[
     return with_outputs
 
 
-get_gpu_types_output = _as_output(get_gpu_types)
-get_data_centers_output = _as_output(get_data_centers)
-get_endpoints_output = _as_output(get_endpoints, secret=True)
-get_templates_output = _as_output(get_templates, secret=True)
-get_network_volumes_output = _as_output(get_network_volumes)
-cheapest_gpu_output = _as_output(cheapest_gpu)
-data_centers_output = _as_output(data_centers)
+get_gpu_types_output = as_output(get_gpu_types)
+get_cpu_types_output = as_output(get_cpu_types)
+get_data_centers_output = as_output(get_data_centers)
+get_endpoints_output = as_output(get_endpoints, secret=True)
+get_templates_output = as_output(get_templates, secret=True)
+get_network_volumes_output = as_output(get_network_volumes)
+cheapest_gpu_output = as_output(cheapest_gpu)
+data_centers_output = as_output(data_centers)

@@ -15,6 +15,7 @@ from pulumi_visgate.cli.cleanup import cleanup
 from pulumi_visgate.cli.console import complain
 from pulumi_visgate.cli.diff import diff
 from pulumi_visgate.cli.generate import generate
+from pulumi_visgate.cli.import_ import import_
 from pulumi_visgate.cli.local import app as local
 from pulumi_visgate.errors import VisgateError
 
@@ -33,6 +34,7 @@ app.add_typer(local, name="local")
 app.command()(generate)
 app.command()(cleanup)
 app.command()(diff)
+app.command("import")(import_)
 
 
 @app.command()

@@ -1,6 +1,10 @@
 """What exists already: read without owning it, and taken into a stack, under the real engine."""
 
 import json
+import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -116,3 +120,115 @@ def test_what_is_only_read_is_never_touched(
     stack.run("destroy", "--yes", "--skip-preview")
     assert runpod_emulator.account() == before
     store(s3_endpoint).delete_bucket(Bucket="pictures")
+
+
+def visgate(stack: Stack, *arguments: str) -> str:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("visgate"), "import", "-o", str(stack.folder), *arguments],
+        env=stack.environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def full_account(runpod: RunpodClient, account: dict[str, str], key: str) -> None:
+    """Every kind with many optional fields."""
+    fast = runpod.create_network_volume(
+        CreateNetworkVolume.model_validate(
+            {"name": "fast models!", "size": 30, "dataCenter": "US-KS-2", "type": "HIGH_PERFORMANCE"}
+        )
+    )
+    arn = "arn:aws:ecr:us-east-2:418399314813:repository/acme/nameless"
+    runpod.create_delegation(CreateDelegation(resource=arn))
+    runpod.create_template(
+        CreateTemplate.model_validate(
+            {
+                "name": "pod template",
+                "image": "acme/pod:1",
+                "serverless": False,
+                "registry": account["ghcr"],
+                "args": "--fast 'yes'",
+                "disk": 33,
+                "ports": ["8000/http", "22/tcp"],
+                "startSsh": False,
+                "startJupyter": True,
+                "category": "AMD",
+                "allowedCudaVersions": ["12.8", "12.9"],
+            }
+        )
+    )
+    endpoint(
+        runpod,
+        "Every Thing",
+        registry=account["ghcr"],
+        args='--say "hello"',
+        disk=44,
+        ports=["8000/http"],
+        gpu={
+            "pools": ["ADA_24", "AMPERE_24"],
+            "excludedTypes": ["NVIDIA L4"],
+            "count": 2,
+            "minCudaVersion": "12.6",
+        },
+        workers={"min": 1, "max": 7},
+        scaling={"type": "REQUEST_COUNT", "requestCount": 3},
+        timeout=600000,
+        flashboot="FLASHBOOT",
+        dataCenterIds=["US-KS-2", "EU-RO-1"],
+        networkVolumes=[account["models"], fast.id],
+        env={"TOKEN": ENV_SECRET, "QUOTES": "a'b\"c\nd", "N": "5"},
+    )
+    endpoint(
+        runpod,
+        "balancer",
+        type="LOAD_BALANCER",
+        scaling={"type": "REQUEST_COUNT", "requestCount": 2},
+        gpu=None,
+        cpu=[{"id": "cpu5c", "vcpuCount": 4}, {"id": "cpu3g", "vcpuCount": 2}],
+        env={},
+    )
+    env = {"VISGATE_MODEL_ID": "acme/tiny", "VISGATE_MODEL_REVISION": "main", "TOKEN": ENV_SECRET}
+    scheduled = pool_name(key, "acme/tiny", PoolPolicy.SCHEDULED_WARM)
+    endpoint(runpod, scheduled, env=env, workers={"min": 2, "max": 3, "idleTimeout": 30}, timeout=900000)
+
+
+def test_an_account_becomes_a_stack(
+    stack: Stack, runpod: RunpodClient, runpod_emulator: RunpodEmulator, account: dict[str, str]
+) -> None:
+    runpod_emulator.set_quirks("reorder", "nulls", "platform_env", "name_suffix", "additions")
+    full_account(runpod, account, runpod_emulator.key)
+    before = runpod_emulator.account()
+    (stack.folder / "__main__.py").unlink()
+    said = [visgate(stack)]
+    taking = ("import", "--file", "import.json", "--yes", "--generate-code=false", "--protect=false")
+    runpod_emulator.reset_requests()
+    said.append(stack.run(*taking).text)
+    assert "10 imported" in said[-1]
+    assert "warning" not in said[-1]
+    assert "11 unchanged" in stack.run("preview", "--diff", "--expect-no-changes").text
+    assert "11 unchanged" in stack.run("up", "--yes", "--skip-preview", "--expect-no-changes").text
+    assert runpod_emulator.requests() == {}
+    stack.run("refresh", "--yes", "--skip-preview", "--expect-no-changes")
+    said.append(stack.preview().text)
+    assert "11 unchanged" in said[-1]
+    assert runpod_emulator.account() == before
+
+    said.append(visgate(stack, "--force", "--program", "more.py"))
+    assert "There is nothing to import." in said[-1]
+    files = [file.read_text() for file in stack.folder.iterdir() if file.is_file()]
+    state = stack.exported()
+    for text in (*said, *files, state):
+        assert ENV_SECRET not in text
+        assert runpod_emulator.key not in text
+    owners = re.findall(r'"owner": "([^"]+)"', state)
+    assert {owner.rsplit("/", 1)[0] for owner in owners} == {"engine/dev"}
+
+    stack.run("destroy", "--yes", "--skip-preview")
+    [registry] = runpod.list_registries()
+    [delegation] = runpod.list_delegations()
+    assert (registry.id, delegation.name) == (account["ghcr"], None)
+    assert [*runpod.list_endpoints(), *runpod.list_templates(), *runpod.list_network_volumes()] == []

@@ -1,15 +1,18 @@
 """A Runpod in memory with the client's surface, for the CRUD classes."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
+from pulumi_visgate.local.emulator.testing import RunpodEmulator
+from pulumi_visgate.resources import _session
 from pulumi_visgate.resources._session import Session
 from pulumi_visgate.resources._settings import Settings
+from pulumi_visgate.runpod import RunpodClient
 from pulumi_visgate.runpod.errors import NotFound
 from pulumi_visgate.runpod.models.catalog import CpuFilter, CpuType, DataCenter, GpuFilter, GpuType
 from pulumi_visgate.runpod.models.common import Request
@@ -115,7 +118,11 @@ class MemoryRunpod:
         return [
             GpuType.model_validate(
                 {
-                    **{"id": id_, "name": id_, "pool": pool, **fixed, "maxCount": {"secure": 8, "community": 8}},
+                    "id": id_,
+                    "name": id_,
+                    "pool": pool,
+                    **fixed,
+                    "maxCount": {"secure": 8, "community": 8},
                     "price": {"secure": 1, "community": 1, "serverless": usd},
                     **self._stock(id_),
                 }
@@ -180,3 +187,17 @@ def memory() -> MemoryRunpod:
 @pytest.fixture
 def session(memory: MemoryRunpod) -> MemorySession:
     return MemorySession(memory)
+
+
+@pytest.fixture
+def shell_account(runpod_emulator: RunpodEmulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunpodClient]:
+    """The environment of a shell with a key; sessions, and what they remember, end with the test."""
+    for name, value in runpod_emulator.env.items():
+        monkeypatch.setenv(name, value)
+    sessions: dict[Any, Session] = {}
+    monkeypatch.setattr(_session, "_sessions", sessions)
+    with RunpodClient(runpod_emulator.key, base_url=runpod_emulator.api_url) as client:
+        yield client
+    for session in sessions.values():
+        if session.settings.runpod_api_key:
+            session.runpod.close()

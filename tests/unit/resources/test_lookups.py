@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pulumi
@@ -8,7 +8,6 @@ from pulumi.runtime import mocks
 import pulumi_visgate
 from pulumi_visgate import VisgateError, lookups
 from pulumi_visgate.local.emulator.testing import RunpodEmulator
-from pulumi_visgate.resources import _session
 from pulumi_visgate.runpod import RunpodClient
 from pulumi_visgate.runpod.models.template import CreateTemplate
 from pulumi_visgate.runpod.models.volume import CreateNetworkVolume
@@ -17,17 +16,8 @@ SECRET = "canary-of-an-environment-variable"
 
 
 @pytest.fixture(autouse=True)
-def account(runpod_emulator: RunpodEmulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunpodClient]:
-    """The environment of a shell with a key; sessions, and what they remember, end with the test."""
-    for name, value in runpod_emulator.env.items():
-        monkeypatch.setenv(name, value)
-    sessions: dict[Any, _session.Session] = {}
-    monkeypatch.setattr(_session, "_sessions", sessions)
-    with RunpodClient(runpod_emulator.key, base_url=runpod_emulator.api_url) as client:
-        yield client
-    for session in sessions.values():
-        if session.settings.runpod_api_key:
-            session.runpod.close()
+def account(shell_account: RunpodClient) -> RunpodClient:
+    return shell_account
 
 
 def test_the_catalog_is_asked_for_once(runpod_emulator: RunpodEmulator) -> None:
@@ -35,10 +25,13 @@ def test_the_catalog_is_asked_for_once(runpod_emulator: RunpodEmulator) -> None:
     pools = {gpu.pool for gpu in every}
     assert {"ADA_24", None} <= pools
     assert {gpu.pool for gpu in pulumi_visgate.get_gpu_types(pool="ADA_24")} == {"ADA_24"}
+    flavours = pulumi_visgate.get_cpu_types()
+    assert {"cpu5c"} <= {cpu.id for cpu in flavours}
+    assert pulumi_visgate.get_cpu_types(vcpus=4096) == []
     centers = pulumi_visgate.get_data_centers()
     fast = pulumi_visgate.get_data_centers(tier="HIGH_PERFORMANCE")
     assert 0 < len(fast) < len(centers)
-    assert runpod_emulator.requests() == {"listGpuTypes": 1, "listDataCenters": 1}
+    assert runpod_emulator.requests() == {"listGpuTypes": 1, "listCpuTypes": 2, "listDataCenters": 1}
 
 
 def test_what_the_account_has_is_found_by_name(account: RunpodClient) -> None:
@@ -62,7 +55,7 @@ def test_the_cheapest_gpu_fits_and_nothing_cheaper_does(fits_gb: int) -> None:
     assert chosen.pool is not None
     assert chosen.price.serverless is not None
     assert all(gpu.memory >= fits_gb for gpu in pulumi_visgate.get_gpu_types(pool=chosen.pool))
-    in_stock = [gpu for gpu in lookups._with_stock(lookups._session()) if gpu.availability not in {"NONE", None}]
+    in_stock = [gpu for gpu in lookups._with_stock(lookups.session()) if gpu.availability not in {"NONE", None}]
     for gpu in in_stock:
         if gpu.pool and gpu.memory >= fits_gb and gpu.price.serverless is not None:
             assert gpu.price.serverless >= chosen.price.serverless

@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from typing import Any
 
 import pulumi
@@ -7,8 +6,6 @@ from pulumi.dynamic import ConfigureRequest
 
 from pulumi_visgate import Endpoint, ModelCache, Template, WarmPool
 from pulumi_visgate.errors import VisgateError
-from pulumi_visgate.local.emulator.testing import RunpodEmulator
-from pulumi_visgate.resources import _session
 from pulumi_visgate.resources._named import only
 from pulumi_visgate.resources._provider import SECRET_SIGNATURE, SIGNATURE_KEY
 from pulumi_visgate.resources.endpoint import EndpointProvider
@@ -20,24 +17,12 @@ from pulumi_visgate.runpod.models.template import Template as Found
 ENV = {"TOKEN": "canary-of-an-environment-variable"}
 
 
-@pytest.fixture
-def account(runpod_emulator: RunpodEmulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunpodClient]:
-    for name, value in runpod_emulator.env.items():
-        monkeypatch.setenv(name, value)
-    sessions: dict[Any, _session.Session] = {}
-    monkeypatch.setattr(_session, "_sessions", sessions)
-    with RunpodClient(runpod_emulator.key, base_url=runpod_emulator.api_url) as client:
-        yield client
-    for session in sessions.values():
-        session.runpod.close()
-
-
 def templates(account: RunpodClient, *names: str) -> list[Found]:
     return [account.create_template(CreateTemplate(name=name, image="acme/worker:1")) for name in names]
 
 
-def test_a_name_means_exactly_one(account: RunpodClient) -> None:
-    found = templates(account, "one", "two", "two", "three -fb")
+def test_a_name_means_exactly_one(shell_account: RunpodClient) -> None:
+    found = templates(shell_account, "one", "two", "two", "three -fb")
     assert only("Template", found, name="one").id == found[0].id
     assert only("Template", found, id_=found[2].id).id == found[2].id
     assert only("Template", found, name="three").id == found[3].id
@@ -68,7 +53,7 @@ def test_the_import_option_says_what_to_do_instead(kind: Any) -> None:
         kind("sd", pulumi.ResourceOptions(import_="abc"), image="acme/worker:1")
 
 
-def test_what_was_unknown_is_read_as_a_secret(account: RunpodClient) -> None:
+def test_what_was_unknown_is_read_as_a_secret(shell_account: RunpodClient) -> None:
     """The engine itself marks only what it knew to be secret before."""
     wanted = {
         "name": "plain",
@@ -78,7 +63,7 @@ def test_what_was_unknown_is_read_as_a_secret(account: RunpodClient) -> None:
         "gpu": {"pools": ["ADA_24"]},
         "env": ENV,
     }
-    id_ = account.create_endpoint(CreateEndpoint.model_validate(wanted)).id
+    id_ = shell_account.create_endpoint(CreateEndpoint.model_validate(wanted)).id
     provider = EndpointProvider()
     provider.configure(ConfigureRequest(pulumi.dynamic.Config(raw_config={}, project_name="p")))
     for known in ({}, {"name": "plain", "image": "acme/worker:1"}):

@@ -1,0 +1,144 @@
+"""A folder with a Pulumi project and one stack of it, by way of the `pulumi` command."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from pulumi_visgate.cli.console import redactor
+from pulumi_visgate.cli.errors import UsageError
+from pulumi_visgate.errors import VisgateError
+
+PROJECT_FILE = "Pulumi.yaml"
+_TIMEOUT_S = 120
+
+
+class PulumiError(VisgateError):
+    """The `pulumi` command failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """One stack.
+
+    Args:
+        folder: Where `Pulumi.yaml` is.
+        project: Name of the project.
+        name: Name of the stack, without its organisation.
+        full_name: Name as `pulumi` takes it.
+        environ: Environment of the process.
+    """
+
+    folder: Path
+    project: str
+    name: str
+    full_name: str
+    environ: Mapping[str, str] = field(repr=False)
+
+    @classmethod
+    def open(cls, folder: Path, wanted: str | None, environ: Mapping[str, str]) -> Self:
+        """Find the project and stack of a folder; make what is not there.
+
+        Args:
+            folder: Made when it does not exist.
+            wanted: Name of the stack; the selected one when left out.
+            environ: Environment of the process.
+
+        Raises:
+            UsageError: No stack is named or selected, or Pulumi is not installed.
+            PulumiError: `pulumi` refused.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / PROJECT_FILE).exists():
+            if wanted is None:
+                raise _no_stack(folder)
+            name = re.sub(r"[^A-Za-z0-9_.-]+", "-", folder.resolve().name).strip("-.") or "runpod"
+            (folder / PROJECT_FILE).write_text(f"name: {name}\nruntime: python\n", encoding="utf-8")
+        project = str(_yaml(folder / PROJECT_FILE).get("name", ""))
+        if wanted is None:
+            try:
+                wanted = _pulumi(folder, environ, "stack", "--show-name").strip()
+            except PulumiError as error:
+                raise _no_stack(folder) from error
+        else:
+            _pulumi(folder, environ, "stack", "select", "--create", wanted)
+        return cls(folder, project, wanted.rsplit("/", 1)[-1], wanted, environ)
+
+    def keep_secret(self, key: str, value: str) -> str:
+        """Write a secret into the stack's configuration and return it as it is kept there, encrypted.
+
+        Args:
+            key: Without the project's name.
+            value: In clear; it goes to `pulumi` through a pipe.
+
+        Raises:
+            PulumiError: `pulumi` refused, or the configuration is not in a file.
+        """
+        _pulumi(self.folder, self.environ, "config", "set", "--secret", "--stack", self.full_name, key, value=value)
+        kept = _yaml(self._config_file()).get("config", {}).get(f"{self.project}:{key}", {})
+        if not isinstance(kept, dict) or "secure" not in kept:
+            detail = f"{self._config_file()} does not hold {key} after `pulumi config set --secret`."
+            raise PulumiError(detail, hint="Stacks whose configuration is kept elsewhere cannot be imported into.")
+        return str(kept["secure"])
+
+    def owned(self) -> dict[str, str]:
+        """Return the names in the program of everything that the stack has already, by their ids.
+
+        Raises:
+            PulumiError: `pulumi` refused.
+        """
+        exported = json.loads(_pulumi(self.folder, self.environ, "stack", "export", "--stack", self.full_name))
+        resources = (exported.get("deployment") or {}).get("resources") or []
+        own = (resource for resource in resources if "id" in resource and not resource.get("external"))
+        return {resource["id"]: resource["urn"].rsplit("::", 1)[-1] for resource in own}
+
+    def _config_file(self) -> Path:
+        project = _yaml(self.folder / PROJECT_FILE)
+        legacy = project.get("config")
+        where = project.get("stackConfigDir") or (legacy if isinstance(legacy, str) else "")
+        return self.folder / where / f"Pulumi.{self.name}.yaml"
+
+
+def _no_stack(folder: Path) -> UsageError:
+    detail = f"No stack is selected in {folder}."
+    return UsageError(detail, hint="Name one with --stack, such as --stack dev; it is made when it does not exist.")
+
+
+def _yaml(file: Path) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except yaml.YAMLError as error:
+        detail = f"{file} is no YAML."
+        raise UsageError(detail) from error
+    return found if isinstance(found, dict) else {}
+
+
+def _pulumi(folder: Path, environ: Mapping[str, str], *arguments: str, value: str = "") -> str:
+    program = shutil.which("pulumi", path=environ.get("PATH"))
+    if program is None:
+        detail = "The program pulumi is not installed."
+        raise UsageError(detail, hint="https://www.pulumi.com/docs/install, or `make setup` in a checkout.")
+    done = subprocess.run(  # noqa: S603, found on the caller's PATH
+        [program, *arguments, "--non-interactive", "--color", "never"],
+        cwd=folder,
+        env={**os.environ, **environ, "PULUMI_SKIP_UPDATE_CHECK": "true"},
+        input=value,
+        capture_output=True,
+        text=True,
+        timeout=_TIMEOUT_S,
+        check=False,
+    )
+    if done.returncode:
+        said = redactor().text(done.stderr or done.stdout).strip().removeprefix("error: ")
+        detail = f"`pulumi {arguments[0]} {arguments[1]}` failed: {said}"
+        raise PulumiError(detail)
+    return done.stdout
