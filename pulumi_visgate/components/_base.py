@@ -1,10 +1,11 @@
-"""What the components have in common: type tokens, validated arguments, child options."""
+"""What the components have in common: validated arguments, targets, sums of cost."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import pulumi
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pulumi_visgate.resources.errors import ResourceError
 
@@ -22,6 +23,13 @@ class Arguments(BaseModel):
     """Base of the models that check a component's arguments; inputs that may be outputs are not looked into."""
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
+
+
+class ComponentArguments(Arguments):
+    """What a component with children takes besides."""
+
+    tags: object = None
+    overrides: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
 def checked(component: str, model: type[ModelT], args: Mapping[str, Any]) -> ModelT:
@@ -44,9 +52,9 @@ def checked(component: str, model: type[ModelT], args: Mapping[str, Any]) -> Mod
         raise ArgumentError(detail, hint="See docs/library.md for the arguments.") from None
 
 
-def child_options(parent: pulumi.Resource, **options: Any) -> pulumi.ResourceOptions:
-    """Return options that make a resource a child, so that providers and transformations of the parent reach it."""
-    return pulumi.ResourceOptions(parent=parent, **options)
+def keeps_data(retain: bool | None, force_destroy: bool) -> bool:
+    """Say whether data outlives its component: unless told otherwise, or the program lets it be deleted anyway."""
+    return not force_destroy if retain is None else retain
 
 
 def require_local(component: str, target: str) -> None:
@@ -59,3 +67,18 @@ def require_local(component: str, target: str) -> None:
         known = "is not in this release" if target == AWS else "is unknown"
         detail = f"{component}: target {target!r} {known}."
         raise ArgumentError(detail, hint=f"Use target {LOCAL!r}.")
+
+
+def hourly_usd(note: str, children: Iterable[pulumi.Resource]) -> pulumi.Output[float | None]:
+    """Sum up what children cost in an hour, in US dollars; None when that is not known of one of them.
+
+    Args:
+        note: `hourly_floor_usd` or `hourly_ceiling_usd`.
+        children: Resources and components that tell it.
+    """
+    return pulumi.Output.all(*(getattr(child, note, None) for child in children)).apply(_total)
+
+
+def _total(figures: list[float | None]) -> float | None:
+    known = [figure for figure in figures if figure is not None]
+    return round(math.fsum(known), 6) if len(known) == len(figures) else None

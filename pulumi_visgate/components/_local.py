@@ -10,7 +10,8 @@ from typing import Any
 
 import pulumi
 
-from pulumi_visgate.components._base import ArgumentError, child_options
+from pulumi_visgate.components._base import ArgumentError
+from pulumi_visgate.components._family import Family
 from pulumi_visgate.resources._settings import Settings, is_loopback
 from pulumi_visgate.resources.account import stack_settings
 from pulumi_visgate.resources.local_cdn import LocalCdn
@@ -53,31 +54,27 @@ def worker_image() -> str:
     return f"{WORKER_REPOSITORY}:{digest.hexdigest()[:_HASH_LENGTH]}"
 
 
-def cdn(parent: pulumi.Resource, name: str, bucket: pulumi.Input[str]) -> pulumi.Output[str]:
+def cdn(family: Family, name: str, bucket: pulumi.Input[str]) -> pulumi.Output[str]:
     """Publish a bucket at the CDN route and return its URL."""
-    return LocalCdn(name, child_options(parent), bucket=bucket).url
+    return family.resource("route", LocalCdn, name, {"bucket": bucket}).url
 
 
-def schedule(
-    parent: pulumi.Resource, name: str, endpoint_id: pulumi.Input[str], windows: list[Any], min_workers: int
-) -> None:
+def schedule(family: Family, name: str, pool: Mapping[str, Any]) -> None:
     """Let the service host move a pool's minimum.
 
     Args:
-        parent: Component that owns it.
+        family: Component that owns it.
         name: Name of the resource.
-        endpoint_id: Endpoint of the pool.
-        windows: Its windows.
-        min_workers: Workers that are kept outside of them.
+        pool: The pool's `endpoint_id`, its `windows`, and the `min_workers` that are kept outside of them.
     """
-    LocalSchedule(name, child_options(parent), endpoint_id=endpoint_id, windows=windows, min_workers=min_workers)
+    family.resource("schedule", LocalSchedule, name, pool)
 
 
-def gateway(parent: pulumi.Resource, name: str, values: Mapping[str, pulumi.Input[Any]]) -> pulumi.Output[str]:
+def gateway(family: Family, name: str, values: Mapping[str, pulumi.Input[Any]]) -> pulumi.Output[str]:
     """Run the gateway in the service host and return its URL.
 
     Args:
-        parent: Component that owns it.
+        family: Component that owns it.
         name: Name of the resource.
         values: Settings of the gateway by lower-case name; lists and mappings become JSON.
     """
@@ -97,7 +94,7 @@ def gateway(parent: pulumi.Resource, name: str, values: Mapping[str, pulumi.Inpu
         for key, value in (local | dict(values)).items()
         if value is not None
     }
-    return LocalService(name, child_options(parent), module=GATEWAY_MODULE, env=env).url
+    return family.resource("service", LocalService, name, {"module": GATEWAY_MODULE, "env": env}).url
 
 
 def _env_value(value: pulumi.Input[Any]) -> pulumi.Output[str]:

@@ -1,13 +1,16 @@
 """ArtifactCdn: the bucket for generated artifacts, and where the public reads them."""
 
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import pulumi
 from pydantic import Field
 
 from pulumi_visgate.components import _local
-from pulumi_visgate.components._base import LOCAL, Arguments, checked, child_options, require_local
-from pulumi_visgate.resources.bucket import Bucket, BucketArgs
+from pulumi_visgate.components._base import LOCAL, ComponentArguments, checked, keeps_data, require_local
+from pulumi_visgate.components._family import Family, Transform
+from pulumi_visgate.resources.bucket import Bucket
+
+PARTS = ("bucket", "route")
 
 
 class ArtifactCdnArgs(TypedDict):
@@ -17,13 +20,20 @@ class ArtifactCdnArgs(TypedDict):
     """Days after which the store deletes an artifact; not every store can. Never when left out."""
     force_destroy: NotRequired[bool]
     """Delete the artifacts with the bucket; off by default."""
+    retain_data: NotRequired[bool]
+    """Leave the bucket where it is when the component goes; on by default, off with `force_destroy`."""
     target: NotRequired[str]
     """Where the platform runs; `local` is the default."""
+    tags: NotRequired[pulumi.Input[dict[str, pulumi.Input[str]]]]
+    """What you want to say of every resource in it, such as a cost center."""
+    overrides: NotRequired[dict[str, dict[str, Any]]]
+    """Arguments of children by their names: `bucket` and `route`."""
 
 
-class _Checked(Arguments):
+class _Checked(ComponentArguments):
     expire_after_days: int | None = Field(default=None, ge=1)
     force_destroy: bool = False
+    retain_data: bool | None = None
     target: str = LOCAL
 
 
@@ -35,14 +45,25 @@ class ArtifactCdn(pulumi.ComponentResource):
     url: pulumi.Output[str]
     """Base of the links."""
 
-    def __init__(self, name: str, args: ArtifactCdnArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("visgate:index:ArtifactCdn", name, {}, opts)
+    def __init__(
+        self,
+        name: str,
+        args: ArtifactCdnArgs,
+        opts: pulumi.ResourceOptions | None = None,
+        *,
+        transform: Transform | None = None,
+    ) -> None:
         given = checked("ArtifactCdn", _Checked, args)
         require_local("ArtifactCdn", given.target)
-        options: BucketArgs = {"force_destroy": given.force_destroy}
-        if given.expire_after_days:
-            options["expire_after_days"] = given.expire_after_days
-        bucket = Bucket(f"{name}-artifacts", child_options(self), **options)
+        super().__init__("visgate:index:ArtifactCdn", name, {}, opts)
+        family = Family(self, PARTS, args, transform)
+        bucket = family.resource(
+            "bucket",
+            Bucket,
+            f"{name}-artifacts",
+            {"force_destroy": given.force_destroy, "expire_after_days": given.expire_after_days},
+            retain_on_delete=keeps_data(given.retain_data, given.force_destroy),
+        )
         self.bucket = bucket.name
-        self.url = _local.cdn(self, f"{name}-cdn", bucket.name)
+        self.url = _local.cdn(family, f"{name}-cdn", bucket.name)
         self.register_outputs({"bucket": self.bucket, "url": self.url})

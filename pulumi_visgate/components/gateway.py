@@ -6,7 +6,10 @@ import pulumi
 from pydantic import Field
 
 from pulumi_visgate.components import _local
-from pulumi_visgate.components._base import LOCAL, Arguments, checked, require_local
+from pulumi_visgate.components._base import LOCAL, ComponentArguments, checked, require_local
+from pulumi_visgate.components._family import Family, Transform
+
+PARTS = ("service",)
 
 
 class OfferedModelArgs(TypedDict):
@@ -43,9 +46,13 @@ class GatewayArgs(TypedDict):
     """Where such endpoints may run; anywhere when left out."""
     target: NotRequired[str]
     """Where the platform runs; `local` is the default."""
+    tags: NotRequired[pulumi.Input[dict[str, pulumi.Input[str]]]]
+    """What you want to say of every resource in it, such as a cost center."""
+    overrides: NotRequired[dict[str, dict[str, Any]]]
+    """Arguments of children by their names: `service`."""
 
 
-class _Checked(Arguments):
+class _Checked(ComponentArguments):
     signing_key: object
     image: object
     gpu_pools: list[str]
@@ -62,10 +69,18 @@ class Gateway(pulumi.ComponentResource):
     url: pulumi.Output[str]
     """Its address."""
 
-    def __init__(self, name: str, args: GatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("visgate:index:Gateway", name, {}, opts)
+    def __init__(
+        self,
+        name: str,
+        args: GatewayArgs,
+        opts: pulumi.ResourceOptions | None = None,
+        *,
+        transform: Transform | None = None,
+    ) -> None:
         given = checked("Gateway", _Checked, args)
         require_local("Gateway", given.target)
+        super().__init__("visgate:index:Gateway", name, {}, opts)
+        family = Family(self, PARTS, args, transform)
         values: dict[str, pulumi.Input[Any]] = {
             "signing_key": args["signing_key"],
             "image": args["image"],
@@ -75,5 +90,5 @@ class Gateway(pulumi.ComponentResource):
             "bucket": args["bucket"],
             "cdn_base_url": args["cdn_url"],
         }
-        self.url = _local.gateway(self, f"{name}-service", values)
+        self.url = _local.gateway(family, f"{name}-service", values)
         self.register_outputs({"url": self.url})

@@ -1,16 +1,18 @@
 """GeoRoutedCache: a network volume in each region, with the models on every one."""
 
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import pulumi
 from pydantic import Field, field_validator
 
-from pulumi_visgate.components._base import Arguments, checked, child_options
+from pulumi_visgate.components._base import Arguments, ComponentArguments, checked, hourly_usd, keeps_data
+from pulumi_visgate.components._family import Family, Transform
 from pulumi_visgate.resources.model_cache import ModelCache
 from pulumi_visgate.resources.network_volume import NetworkVolume
 from visgate_contract.names import model_slug
 
 DEFAULT_SIZE_GB = 50
+PARTS = ("volume", "model")
 
 
 class CachedModelArgs(TypedDict):
@@ -31,6 +33,12 @@ class GeoRoutedCacheArgs(TypedDict):
     """What lies on every volume."""
     size_gb: NotRequired[int]
     """Size of each volume in GB, 50 by default."""
+    retain_data: NotRequired[bool]
+    """Leave a volume where it is when its region or the component goes, and go on paying for it; on by default."""
+    tags: NotRequired[pulumi.Input[dict[str, pulumi.Input[str]]]]
+    """What you want to say of every resource in it, such as a cost center."""
+    overrides: NotRequired[dict[str, dict[str, Any]]]
+    """Arguments of children by their names: `volume` and `model`."""
 
 
 class _Model(Arguments):
@@ -38,10 +46,11 @@ class _Model(Arguments):
     source: str = Field(min_length=1)
 
 
-class _Checked(Arguments):
+class _Checked(ComponentArguments):
     regions: list[str] = Field(min_length=1)
     models: list[_Model] = Field(default_factory=list)
     size_gb: int = Field(default=DEFAULT_SIZE_GB, ge=10, le=4096)
+    retain_data: bool | None = None
 
     @field_validator("regions")
     @classmethod
@@ -57,26 +66,45 @@ class GeoRoutedCache(pulumi.ComponentResource):
 
     volume_ids: pulumi.Output[list[str]]
     """Ids of the volumes, in the order of the regions; known when the models are on them."""
+    hourly_floor_usd: pulumi.Output[float | None]
+    """What the volumes cost in an hour, in US dollars."""
+    hourly_ceiling_usd: pulumi.Output[float | None]
+    """The same: storage costs what it costs, used or not."""
 
-    def __init__(self, name: str, args: GeoRoutedCacheArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("visgate:index:GeoRoutedCache", name, {}, opts)
+    def __init__(
+        self,
+        name: str,
+        args: GeoRoutedCacheArgs,
+        opts: pulumi.ResourceOptions | None = None,
+        *,
+        transform: Transform | None = None,
+    ) -> None:
         given = checked("GeoRoutedCache", _Checked, args)
+        super().__init__("visgate:index:GeoRoutedCache", name, {}, opts)
+        self._family = Family(self, PARTS, args, transform)
+        volumes: list[NetworkVolume] = []
         filled: list[pulumi.Output[str]] = []
         for region in given.regions:
             place = f"{name}-{region.lower()}"
-            volume = NetworkVolume(place, child_options(self), size_gb=given.size_gb, data_center=region)
-            models = [
-                ModelCache(
-                    f"{place}-{model_slug(model.model_id)}",
-                    child_options(self),
-                    model_id=model.model_id,
-                    source=model.source,
-                    volume_id=volume.id,
-                    data_center=region,
-                ).prefix
-                for model in given.models
-            ]
+            volume = self._family.resource(
+                "volume",
+                NetworkVolume,
+                place,
+                {"size_gb": given.size_gb, "data_center": region},
+                retain_on_delete=keeps_data(given.retain_data, force_destroy=False),
+            )
+            models = [self._model(place, model, volume, region).prefix for model in given.models]
+            volumes.append(volume)
             # Who uses the volume waits for the models on it.
             filled.append(pulumi.Output.all(volume.id, *models).apply(lambda known: str(known[0])))
         self.volume_ids = pulumi.Output.all(*filled).apply(list)
-        self.register_outputs({"volume_ids": self.volume_ids})
+        self.hourly_floor_usd = hourly_usd("hourly_floor_usd", volumes)
+        self.hourly_ceiling_usd = hourly_usd("hourly_ceiling_usd", volumes)
+        outputs = ("volume_ids", "hourly_floor_usd", "hourly_ceiling_usd")
+        self.register_outputs({output: getattr(self, output) for output in outputs})
+
+    def _model(self, place: str, model: _Model, volume: NetworkVolume, region: str) -> ModelCache:
+        given = {"model_id": model.model_id, "source": model.source, "volume_id": volume.id, "data_center": region}
+        name = f"{place}-{model_slug(model.model_id)}"
+        # A volume that goes takes its files along, and one that is left behind keeps them.
+        return self._family.resource("model", ModelCache, name, given, deleted_with=volume)

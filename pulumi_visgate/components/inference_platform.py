@@ -1,16 +1,28 @@
 """InferencePlatform: the whole platform in one component."""
 
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict, cast
 
 import pulumi
 from pydantic import Field, field_validator, model_validator
 
 from pulumi_visgate.components import _local
-from pulumi_visgate.components._base import LOCAL, Arguments, checked, child_options, require_local
+from pulumi_visgate.components._base import (
+    LOCAL,
+    Arguments,
+    ComponentArguments,
+    checked,
+    hourly_usd,
+    keeps_data,
+    require_local,
+)
+from pulumi_visgate.components._family import Family, Transform, within
+from pulumi_visgate.components.artifact_cdn import PARTS as CDN_PARTS
 from pulumi_visgate.components.artifact_cdn import ArtifactCdn
+from pulumi_visgate.components.gateway import PARTS as GATEWAY_PARTS
 from pulumi_visgate.components.gateway import Gateway, OfferedModelArgs
 from pulumi_visgate.components.geo_routed_cache import DEFAULT_SIZE_GB, GeoRoutedCache
-from pulumi_visgate.components.worker_image import WorkerImage
+from pulumi_visgate.components.geo_routed_cache import PARTS as CACHE_PARTS
+from pulumi_visgate.components.worker_image import WorkerImage, WorkerImageArgs
 from pulumi_visgate.resources.account import account_user_hash
 from pulumi_visgate.resources.signing_key import SigningKey
 from pulumi_visgate.resources.warm_pool import WarmPool, WindowArgs
@@ -19,6 +31,16 @@ from visgate_contract.names import model_slug
 from visgate_contract.pools import PoolPolicy, Window
 from visgate_contract.signing import derive_webhook_secret
 from visgate_contract.tasks import Task
+
+PARTS = (
+    "worker",
+    *within("cache", CACHE_PARTS),
+    "signing_key",
+    "pool",
+    "schedule",
+    *within("cdn", CDN_PARTS),
+    *within("gateway", GATEWAY_PARTS),
+)
 
 
 class PlatformModelArgs(TypedDict):
@@ -61,8 +83,15 @@ class InferencePlatformArgs(TypedDict):
     """Key that webhook secrets are derived from; made once and kept in the state when left out."""
     force_destroy: NotRequired[bool]
     """Delete artifacts with the platform; off by default."""
+    retain_data: NotRequired[bool]
+    """Leave volumes and bucket where they are when the platform, or a region, goes; on by default, off with
+    `force_destroy`."""
     target: NotRequired[str]
     """Where gateway and CDN run; `local` is the default."""
+    tags: NotRequired[pulumi.Input[dict[str, pulumi.Input[str]]]]
+    """What you want to say of every resource in it, such as a cost center."""
+    overrides: NotRequired[dict[str, dict[str, Any]]]
+    """Arguments of children by their names: `cache`, `cache.volume`, `pool` and so on; docs/library.md lists them."""
 
 
 class _Model(Arguments):
@@ -89,7 +118,7 @@ class _Model(Arguments):
         return self.model_dump(mode="json", include=given, exclude_none=True, exclude_defaults=True)
 
 
-class _Checked(Arguments):
+class _Checked(ComponentArguments):
     regions: list[str] = Field(min_length=1)
     gpu_pools: list[str] = Field(min_length=1)
     models: list[_Model] = Field(min_length=1)
@@ -97,6 +126,7 @@ class _Checked(Arguments):
     image: object = None
     signing_key: object = None
     force_destroy: bool = False
+    retain_data: bool | None = None
     target: str = LOCAL
 
     @field_validator("models")
@@ -139,31 +169,40 @@ class InferencePlatform(pulumi.ComponentResource):
     """Bucket of the artifacts."""
     pools: pulumi.Output[list[PoolOutput]]
     """The worker pools."""
+    hourly_floor_usd: pulumi.Output[float | None]
+    """What the workers that are always kept, and the volumes, cost in an hour, in US dollars."""
+    hourly_ceiling_usd: pulumi.Output[float | None]
+    """What it costs in an hour when every pool has as many workers as it may, in US dollars."""
 
-    def __init__(self, name: str, args: InferencePlatformArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("visgate:index:InferencePlatform", name, {}, opts)
+    def __init__(
+        self,
+        name: str,
+        args: InferencePlatformArgs,
+        opts: pulumi.ResourceOptions | None = None,
+        *,
+        transform: Transform | None = None,
+    ) -> None:
         given = checked("InferencePlatform", _Checked, args)
         require_local("InferencePlatform", given.target)
+        super().__init__("visgate:index:InferencePlatform", name, {}, opts)
+        self._family = Family(self, PARTS, args, transform)
+        keeps = keeps_data(given.retain_data, given.force_destroy)
 
-        image = WorkerImage(f"{name}-worker", _some(image=args.get("image"), target=given.target), child_options(self))
-        cache = GeoRoutedCache(
-            f"{name}-cache",
-            {
-                "regions": given.regions,
-                "models": [{"model_id": model.model_id, "source": model.source} for model in given.models],
-                "size_gb": given.volume_size_gb,
-            },
-            child_options(self),
-        )
-        key = args.get("signing_key")
-        signing_key = pulumi.Output.secret(key) if key else SigningKey(f"{name}-signing-key", child_options(self)).value
+        image = self._worker(name, args.get("image"), given.target)
+        models = [{"model_id": model.model_id, "source": model.source} for model in given.models]
+        stored = {"regions": given.regions, "models": models, "size_gb": given.volume_size_gb, "retain_data": keeps}
+        cache = self._family.component("cache", GeoRoutedCache, f"{name}-cache", stored)
+        signing_key = self._signing_key(name, args.get("signing_key"))
         pools = [
             self._pool(name, model, task, image=image.ref, cache=cache, signing_key=signing_key, regions=given.regions)
             for model in given.models
             for task in model.tasks
         ]
-        cdn = ArtifactCdn(name, {"force_destroy": given.force_destroy, "target": given.target}, child_options(self))
-        gateway = Gateway(
+        published = {"force_destroy": given.force_destroy, "retain_data": keeps, "target": given.target}
+        cdn = self._family.component("cdn", ArtifactCdn, name, published)
+        gateway = self._family.component(
+            "gateway",
+            Gateway,
             f"{name}-gateway",
             {
                 "signing_key": signing_key,
@@ -175,14 +214,25 @@ class InferencePlatform(pulumi.ComponentResource):
                 "cdn_url": cdn.url,
                 "target": given.target,
             },
-            child_options(self),
         )
         self.gateway_url = gateway.url
         self.cdn_url = cdn.url
         self.bucket = cdn.bucket
         self.pools = pulumi.Output.all(*map(_pool_output, pools)).apply(list)
-        outputs = ("gateway_url", "cdn_url", "bucket", "pools")
+        self.hourly_floor_usd = hourly_usd("hourly_floor_usd", (cache, *pools))
+        self.hourly_ceiling_usd = hourly_usd("hourly_ceiling_usd", (cache, *pools))
+        outputs = ("gateway_url", "cdn_url", "bucket", "pools", "hourly_floor_usd", "hourly_ceiling_usd")
         self.register_outputs({output: getattr(self, output) for output in outputs})
+
+    def _worker(self, name: str, image: pulumi.Input[str] | None, target: str) -> WorkerImage:
+        wanted = {"image": image, "target": target, "tags": None}  # there is nothing in it to tag
+        given, opts = self._family.shaped("worker", wanted)
+        return WorkerImage(f"{name}-worker", cast("WorkerImageArgs", given), opts)
+
+    def _signing_key(self, name: str, given: pulumi.Input[str] | None) -> pulumi.Output[str]:
+        if given:
+            return pulumi.Output.secret(given)
+        return self._family.resource("signing_key", SigningKey, f"{name}-signing-key", {}).value
 
     def _pool(
         self,
@@ -198,27 +248,22 @@ class InferencePlatform(pulumi.ComponentResource):
         user = account_user_hash()
         secret = pulumi.Output.all(signing_key, user).apply(lambda known: derive_webhook_secret(known[0], known[1]))
         pool_name = f"{name}-{model_slug(model.model_id)}-{task}"
-        pool = WarmPool(
-            pool_name,
-            child_options(self),
-            model_id=model.model_id,
-            task=task.value,
-            policy=model.policy.value,
-            image=image,
-            gpu_pools=model.gpu_pools,
-            data_center_ids=regions,
-            network_volume_ids=cache.volume_ids,
-            env={WEBHOOK_SECRET_ENV: secret},
+        args = {
+            "model_id": model.model_id,
+            "task": task.value,
+            "policy": model.policy.value,
+            "image": image,
+            "gpu_pools": model.gpu_pools,
+            "data_center_ids": regions,
+            "network_volume_ids": cache.volume_ids,
+            "env": {WEBHOOK_SECRET_ENV: secret},
             **model.pool_args(),
-        )
+        }
+        pool = self._family.resource("pool", WarmPool, pool_name, args)
         if model.windows:
-            windows = model.pool_args()["windows"]
-            _local.schedule(self, f"{pool_name}-schedule", pool.id, windows, model.min_workers or 0)
+            scheduled = {"windows": model.pool_args()["windows"], "min_workers": model.min_workers or 0}
+            _local.schedule(self._family, f"{pool_name}-schedule", {"endpoint_id": pool.id, **scheduled})
         return pool
-
-
-def _some(**values: Any) -> Any:
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _offer(model: _Model, volume_ids: pulumi.Output[list[str]]) -> OfferedModelArgs:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,16 @@ pytestmark = pytest.mark.engine
 RECORDED = Path(__file__).parent / "upgrade"
 SETTINGS = json.loads((RECORDED / "settings.json").read_text(encoding="utf-8"))
 # The gateway is told where the cloud is, and a test's cloud is elsewhere than that of the recording.
+RENAMED = """\
+import pulumi
+
+def renamed(component):
+    return lambda name, args: component(
+        f"new-{name}", args, pulumi.ResourceOptions(aliases=[pulumi.Alias(name=name)])
+    )
+
+"""
+VERSIONS = sorted(path.name for path in RECORDED.glob("v*"))
 MOVED = {"visgate-gateway-service": "update", "alone-service": "update"}
 
 
@@ -27,12 +38,28 @@ def environment(environment: dict[str, str]) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("version", sorted(path.name for path in RECORDED.glob("v*")))
+@pytest.mark.parametrize("version", VERSIONS)
 def test_an_upgrade_changes_nothing(stack: Stack, version: str) -> None:
+    program = restore(stack, version)
+    stack.write(program)
+    assert stack.steps() == MOVED
+
+
+def test_a_renamed_component_keeps_its_resources(stack: Stack) -> None:
+    program = restore(stack, VERSIONS[-1])
+    program, renamed = re.subn(
+        r"= (InferencePlatform|GeoRoutedCache|ArtifactCdn|Gateway)\(", r"= renamed(\1)(", program
+    )
+    assert renamed == 4
+    stack.write(RENAMED + program)
+    assert stack.steps() == {f"new-{name}": "update" for name in MOVED}
+
+
+def restore(stack: Stack, version: str) -> str:
+    """Give a stack what was recorded, and return the program that made it."""
     folder = RECORDED / version
-    stack.write((folder / "program.py").read_text(encoding="utf-8"))
     (stack.folder / "model").mkdir()
     for name, text in SETTINGS["model"].items():
         (stack.folder / "model" / name).write_text(text, encoding="utf-8")
     stack.run("stack", "import", "--file", os.fspath(folder / "state.json"))
-    assert stack.steps() == MOVED
+    return (folder / "program.py").read_text(encoding="utf-8")

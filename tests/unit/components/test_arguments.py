@@ -1,56 +1,16 @@
 """Arguments of the components, and how their parts fit together, with Pulumi's own mocks."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pulumi
 import pytest
-from pulumi.runtime import mocks, rpc
+from pulumi.runtime import rpc
 
 from pulumi_visgate import ArtifactCdn, GeoRoutedCache, InferencePlatform, VisgateError, WorkerImage
+from tests.unit.components.conftest import KEY, MODEL, PLATFORM, SIGNING_KEY, Recorder, run
 from visgate_contract.names import user_hash
 from visgate_contract.signing import derive_webhook_secret
-
-KEY = "rpa_COMPONENTTESTCOMPONENT"
-SIGNING_KEY = "a-signing-key-of-many-characters"
-MODEL = {"model_id": "acme/tiny", "source": "/models/tiny"}
-PLATFORM: dict[str, Any] = {"regions": ["EU-RO-1", "US-KS-2"], "gpu_pools": ["ADA_24"], "models": [MODEL]}
-
-
-class Recorder(mocks.Mocks):
-    """Answers every resource with its own inputs, and remembers them by name."""
-
-    def __init__(self) -> None:
-        self.made: dict[str, tuple[str, dict[str, Any]]] = {}
-
-    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
-        self.made[args.name] = (args.typ, args.inputs)
-        told = {"value": SIGNING_KEY, "prefix": "models/", "url": f"http://127.0.0.1/{args.name}"}
-        return f"id-of-{args.name}", {**told, **args.inputs}
-
-    def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
-        return {}, None
-
-
-@pytest.fixture
-def recorder(monkeypatch: pytest.MonkeyPatch, pulumi_loop: None) -> Recorder:
-    for name, value in {
-        "RUNPOD_API_KEY": KEY,
-        "RUNPOD_API_URL": "http://127.0.0.1:1",
-        "VISGATE_HOST_URL": "http://127.0.0.1:2",
-        "VISGATE_HOST_TOKEN": "host-token",
-        "VISGATE_S3_ENDPOINT": "http://127.0.0.1:3",
-    }.items():
-        monkeypatch.setenv(name, value)
-    recorder = Recorder()
-    mocks.set_mocks(recorder, project="p", stack="s")
-    return recorder
-
-
-def run(program: Callable[[], Any]) -> Any:
-    """Run a program to its end, as the engine does."""
-    return pulumi.runtime.test(lambda: pulumi.Output.from_input(program()))()  # type: ignore[no-untyped-call]  # pulumi's own
 
 
 def test_the_platform_fits_together(recorder: Recorder) -> None:
