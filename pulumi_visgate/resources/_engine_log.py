@@ -16,13 +16,17 @@ class EngineLog:
     """A `Report` that the engine prints (`Engine.Log` of Pulumi's `engine.proto`).
 
     Args:
-        address: Where the engine listens, `host:port`.
+        engine: Where the engine listens, `host:port`, or a stub that knows.
         redactor: Takes secrets out of every message.
+        urn: Resource that the messages belong to; the whole stack when left out.
     """
 
-    def __init__(self, address: str, redactor: Redactor) -> None:
-        self._engine = engine_pb2_grpc.EngineStub(grpc.insecure_channel(address))
+    def __init__(self, engine: str | engine_pb2_grpc.EngineStub, redactor: Redactor, urn: str = "") -> None:
+        if isinstance(engine, str):
+            engine = engine_pb2_grpc.EngineStub(grpc.insecure_channel(engine))
+        self._engine = engine
         self._redactor = redactor
+        self._urn = urn
         self._warned: set[str] = set()
         self._lock = Lock()
 
@@ -43,7 +47,8 @@ class EngineLog:
         self._log(engine_pb2.INFO, text, ephemeral=True)
 
     def _log(self, severity: "engine_pb2.LogSeverity.ValueType", text: str, *, ephemeral: bool = False) -> None:
-        request = engine_pb2.LogRequest(severity=severity, message=self._redactor.text(text), ephemeral=ephemeral)
+        message = self._redactor.text(text)
+        request = engine_pb2.LogRequest(severity=severity, message=message, urn=self._urn, ephemeral=ephemeral)
         with contextlib.suppress(grpc.RpcError):  # an engine that does not listen is no reason to stop
             self._engine.Log(request, timeout=_TIMEOUT_S)
 
