@@ -27,6 +27,6 @@ def main() -> None:
 
 def _end_with_engine() -> None:
     """End when the engine does, however it ends: it holds the other side of standard input open."""
-    while sys.stdin.buffer.read(1):
+    while os.read(sys.stdin.fileno(), 1024):
         pass
     os._exit(0)

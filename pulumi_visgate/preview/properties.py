@@ -68,7 +68,7 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> I
     for name in sorted({*old, *new}):
         if not path and _is_hidden(name):
             continue
-        where = f"{path}.{name}" if path else name
+        where = _on_one_line(f"{path}.{name}" if path else name)
         before, after = old.get(name), new.get(name)
         if before == after:
             continue
@@ -108,7 +108,7 @@ def _environment(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Pro
         ("new", [name for name in after if name not in before]),
         ("removed", [name for name in before if name not in after]),
     )
-    words = ", ".join(f"{_clipped(', '.join(sorted(names)))} {what}" for what, names in parts if names)
+    words = ", ".join(f"{_clipped(_on_one_line(', '.join(sorted(names))))} {what}" for what, names in parts if names)
     yield PropertyChange("env", note=f"{words} (values are secret)")
 
 
@@ -119,7 +119,11 @@ def _text(name: str, value: Any) -> str | None:
     shown = _shown(name, value)
     if isinstance(shown, str) and shown == shown.strip() and shown.isprintable() and shown:
         return _clipped(shown)
-    return _clipped(json.dumps(shown, ensure_ascii=False, separators=(", ", ": ")))
+    return _clipped(_on_one_line(json.dumps(shown, ensure_ascii=False, separators=(", ", ": "))))
+
+
+def _on_one_line(text: str) -> str:
+    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
 
 
 def _shown(name: str, value: Any) -> Any:
