@@ -1,76 +1,177 @@
-"""Creating without doubles: a resource that an interrupted run made is found again by its name."""
+"""Creating without doubles: a resource that an interrupted run made is found again by its name.
+
+Runpod's API has no idempotency key, names are not unique, and its lists may lag behind what was made. So the name is
+the only mark, and one look is not enough. What has it is taken over when the name was derived from project, stack and
+resource, or when the program says `adopt`. Only what has a derived name, or was made by this very process, is ever
+removed as a double.
+"""
 
 from collections.abc import Callable
-from typing import TypeVar
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Generic, TypeVar
 
+from pulumi_visgate.resources._report import Report
 from pulumi_visgate.resources._session import Listing, Named
 from pulumi_visgate.resources.errors import NameTaken
-from pulumi_visgate.runpod.errors import DeadlineExceeded, RunpodError, RunpodUnreachable, ServerFault
+from pulumi_visgate.runpod.errors import DeadlineExceeded, NotFound, RunpodError, RunpodUnreachable, ServerFault
 
 NamedT = TypeVar("NamedT", bound=Named)
 
 _TAKE_OVER = "Choose another name, leave name out, or set adopt=True to take it over."
+_LOOKS_S = (0.0, 0.25, 0.5, 1.0, 2.0)
+_FIRST = datetime.min.replace(tzinfo=UTC)
 
 # After these nobody knows whether the change was made.
 _MAYBE_DONE = (RunpodUnreachable, DeadlineExceeded, ServerFault)
 
 
-def find_or_create(
-    *,
-    kind: str,
-    name: str,
-    ours: bool,
-    listing: Listing[NamedT],
-    create: Callable[[], NamedT],
-    hint: str = _TAKE_OVER,
-) -> tuple[NamedT, bool]:
-    """Return the one resource of this name, made now or by an interrupted run.
+def _nobody(_item: object) -> bool:
+    return False
 
-    Runpod's API has no idempotency key and names are not unique, so the name is the only mark. It is trusted when it
-    was derived from project, stack and resource, or when the program says `adopt`.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneOfAName(Generic[NamedT]):
+    """Keeps to one resource of a kind for each name.
 
     Args:
         kind: What people call it.
-        name: Exact name.
-        ours: Whether something of this name may be taken over.
         listing: List of the account.
-        create: Makes the API call.
-        hint: What to do when the name is taken.
-
-    Returns:
-        The resource, and whether it was there already.
-
-    Raises:
-        NameTaken: Something of this name is there and may not be taken over, or there are several.
-        RunpodError: The call failed.
+        remove: Deletes one by id.
+        report: Hears of doubles.
+        get: Reads one by id, where the API can.
+        used: Tells whether something needs one, so that it must stay.
+        hint: What to do when a name is taken.
     """
-    if there := _pick(kind, name, listing.named(name), ours=ours, hint=hint):
-        return there, True
-    try:
-        return create(), False
-    except _MAYBE_DONE as error:
-        if isinstance(error, RunpodUnreachable) and not error.sent:
-            raise
-        if made := _made_after_all(kind, name, listing):
+
+    kind: str
+    listing: Listing[NamedT]
+    remove: Callable[[str], object]
+    report: Report
+    get: Callable[[str], NamedT] | None = None
+    used: Callable[[NamedT], bool] = _nobody
+    hint: str = _TAKE_OVER
+
+    def find_or_create(
+        self, name: str, create: Callable[[], NamedT], *, derived: bool, adopt: bool = False
+    ) -> tuple[NamedT, bool]:
+        """Return the one resource of this name, made now or by an interrupted run.
+
+        Args:
+            name: Exact name.
+            create: Makes the API call.
+            derived: The name comes from project, stack and resource, so what has it is ours.
+            adopt: The program says to take over what has this name.
+
+        Returns:
+            The resource, and whether it was there already.
+
+        Raises:
+            NameTaken: Something of this name is there and may not be taken over, or there are several.
+            RunpodError: The call failed.
+        """
+        if there := self._pick(name, self._real(self.listing.before(name)), derived=derived, adopt=adopt):
+            self.listing.taken(there)
+            return there, True
+        try:
+            made = create()
+        except _MAYBE_DONE as error:
+            if isinstance(error, RunpodUnreachable) and not error.sent:
+                raise
+            found = self._made_after_all(name, derived=derived)
+            if found is None:
+                raise
+            self.listing.taken(found)
+            return found, True
+        self.listing.made(made)
+        return self._settled(name, made, derived=derived, adopt=adopt)
+
+    def sweep(self, name: str, id_: str) -> None:
+        """Remove the doubles that something of a derived name may have, before it is removed itself.
+
+        Args:
+            name: Its derived name.
+            id_: Its id.
+        """
+        self.listing.all()
+        for item in self._others(name, id_):
+            if not self.used(item):
+                self._remove(name, item)
+
+    def _settled(self, name: str, made: NamedT, *, derived: bool, adopt: bool) -> tuple[NamedT, bool]:
+        """Look once more: what this process has made is listed only when all that is older is listed, too."""
+        if not self.listing.catch_up():
+            self.report.warn(
+                f"Runpod does not list new resources of kind {self.kind} yet. If the last run was interrupted, it may "
+                f"have left a double that cannot be seen; `pulumi destroy` would remove it with its resource."
+            )
+        older = self._others(name, made.id)
+        if not older:
             return made, False
-        raise
+        self.remove(made.id)
+        self.listing.deleted(made.id)
+        kept = self._pick(name, older, derived=derived, adopt=adopt)
+        return (kept, True) if kept else (made, False)
+
+    def _others(self, name: str, id_: str) -> list[NamedT]:
+        return self._real([item for item in self.listing.listed(name) if item.id not in {id_, *self.listing.own}])
+
+    def _real(self, found: list[NamedT]) -> list[NamedT]:
+        """Leave out what a list still shows although it is gone."""
+        if self.get is None:
+            return found
+        real: list[NamedT] = []
+        for item in found:
+            try:
+                real.append(self.get(item.id))
+            except NotFound:
+                self.listing.deleted(item.id)
+        return real
+
+    def _made_after_all(self, name: str, *, derived: bool) -> NamedT | None:
+        """Look for what a call without an answer may have made; a list that lags may show an older double first."""
+        found: list[NamedT] = []
+        for pause_s in _LOOKS_S:
+            self.listing.sleep(pause_s)
+            with suppress(RunpodError):
+                found = self.listing.named(name, fresh=True)
+            if len(found) > 1 or (found and self.listing.caught_up):
+                break
+        try:
+            return self._pick(name, found, derived=derived, adopt=True)
+        except (RunpodError, NameTaken):
+            return None  # the first error is the one to tell
+
+    def _pick(self, name: str, found: list[NamedT], *, derived: bool, adopt: bool) -> NamedT | None:
+        if not found:
+            return None
+        ids = ", ".join(item.id for item in found)
+        if not (derived or adopt):
+            detail = f"name: there is a {self.kind} called {name!r} already ({ids})."
+            raise NameTaken(detail, hint=self.hint)
+        if len(found) == 1:
+            return found[0]
+        needed = [item for item in found if item.id in self.listing.own or self.used(item)]
+        if not derived or len(needed) > 1:
+            detail = f"name: there are {len(found)} of {self.kind} called {name!r} ({ids})."
+            raise NameTaken(detail, hint="Delete those that nothing uses, or choose another name.")
+        kept = needed[0] if needed else min(found, key=_rank)
+        for item in found:
+            if item is not kept:
+                self._remove(name, item)
+        return kept
+
+    def _remove(self, name: str, item: NamedT) -> None:
+        try:
+            self.remove(item.id)
+        except NotFound:
+            pass
+        else:
+            self.report.warn(f"Removed {self.kind} {name} ({item.id}): an interrupted run had made it twice.")
+        self.listing.deleted(item.id)
 
 
-def _made_after_all(kind: str, name: str, listing: Listing[NamedT]) -> NamedT | None:
-    try:
-        return _pick(kind, name, listing.named(name, fresh=True), ours=True)
-    except RunpodError:
-        return None  # the first error is the one to tell
-
-
-def _pick(kind: str, name: str, found: list[NamedT], *, ours: bool, hint: str = _TAKE_OVER) -> NamedT | None:
-    if not found:
-        return None
-    ids = ", ".join(item.id for item in found)
-    if len(found) > 1:
-        detail = f"name: there are {len(found)} of {kind} called {name!r} ({ids})."
-        raise NameTaken(detail, hint="Delete those that nothing uses, or choose another name.")
-    if not ours:
-        detail = f"name: there is a {kind} called {name!r} already ({ids})."
-        raise NameTaken(detail, hint=hint)
-    return found[0]
+def _rank(item: Named) -> tuple[int, datetime]:
+    """Prefer the largest, because storage cannot shrink, then the oldest."""
+    return -int(getattr(item, "size", 0)), getattr(item, "created_at", None) or _FIRST

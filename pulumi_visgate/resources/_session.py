@@ -1,13 +1,16 @@
 """What the operations of one process share: clients, quota view, short-lived lists and the catalog; no Pulumi."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from threading import Lock
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import httpx
 
 from pulumi_visgate.resources._catalog import Catalog
+from pulumi_visgate.resources._endpoint_wire import FLASHBOOT_SUFFIX
+from pulumi_visgate.resources._hub import Hub
 from pulumi_visgate.resources._report import Report, Silent
 from pulumi_visgate.resources._s3 import s3_client, volume_settings
 from pulumi_visgate.resources._settings import Market, Settings, is_loopback
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
     from pulumi_visgate.runpod.models.volume import NetworkVolume
 
 LIST_FRESH_S = 10.0
+LIST_LAG_S = 30.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 4.0
+ATTEMPTS_IN_TIME = 3
 QUOTA_WAIT_S = 3_660.0  # the longest window of the quota is an hour
 TELL_WAIT_S = 2.0
 HOST_TIMEOUT_S = 90.0  # the host itself waits up to 60 s for a service to become ready
@@ -54,16 +60,32 @@ class Listing(Generic[NamedT]):
 
     Args:
         fetch: Asks the API.
+        suffix: What the API may put behind a name of its own accord.
         now: Monotonic clock, in seconds.
+        sleep: Waits so many seconds.
     """
 
-    def __init__(self, fetch: Callable[[], Sequence[NamedT]], *, now: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        fetch: Callable[[], Sequence[NamedT]],
+        *,
+        suffix: str = "",
+        now: Callable[[], float] = monotonic,
+        sleep: Callable[[float], None] = sleep,
+    ) -> None:
         self._fetch = fetch
+        self._suffix = suffix
         self._now = now
+        self.sleep = sleep
         self._lock = Lock()
         self._items: Sequence[NamedT] | None = None
         self._fetched_at = 0.0
         self._deleted: set[str] = set()
+        self._made: dict[str, NamedT] = {}
+        self._taken: dict[str, NamedT] = {}
+        self._trusted: Sequence[NamedT] | None = None
+        self._catching_up = Lock()
+        self._gave_up = False
 
     def all(self, *, fresh: bool = False) -> list[NamedT]:
         """Return everything, at most a few seconds old.
@@ -75,6 +97,7 @@ class Listing(Generic[NamedT]):
             if fresh or self._items is None or self._now() - self._fetched_at > LIST_FRESH_S:
                 self._items = self._fetch()
                 self._fetched_at = self._now()
+                self._trust()
             return [item for item in self._items if item.id not in self._deleted]
 
     def get(self, id_: str) -> NamedT | None:
@@ -82,8 +105,71 @@ class Listing(Generic[NamedT]):
         return next((item for item in self.all() if item.id == id_), None)
 
     def named(self, name: str, *, fresh: bool = False) -> list[NamedT]:
-        """Return those of exactly this name."""
-        return [item for item in self.all(fresh=fresh) if item.name == name]
+        """Return those of exactly this name, but for what the API adds."""
+        return [item for item in self.all(fresh=fresh) if self._is(item, name)]
+
+    @property
+    def own(self) -> frozenset[str]:
+        """Ids of what this process has made or taken over."""
+        return frozenset((*self._made, *self._taken))
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether the API has listed something that this process has made."""
+        return self._trusted is not None
+
+    def made(self, item: NamedT) -> None:
+        """Take note of what this process has made."""
+        with self._lock:
+            self._made[item.id] = item
+            self._trust()
+
+    def taken(self, item: NamedT) -> None:
+        """Take note of what was there and is now this program's."""
+        with self._lock:
+            self._taken[item.id] = item
+
+    def catch_up(self, patience_s: float = LIST_LAG_S) -> bool:
+        """Wait until the API lists something that this process has made: then it lists all that is older, too.
+
+        A list that has done so once is kept, so this costs one call in a process, however much it makes.
+
+        Args:
+            patience_s: Longest wait in seconds, for all of the process together.
+
+        Returns:
+            Whether it does.
+        """
+        with self._catching_up:
+            end = self._now() + patience_s
+            pause_s = FIRST_PAUSE_S
+            while self._trusted is None and not self._gave_up:
+                with suppress(RunpodError):
+                    self.all(fresh=True)
+                if self._trusted is None:
+                    self._gave_up = self._now() + pause_s > end
+                    if not self._gave_up:
+                        self.sleep(pause_s)
+                    pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            return self.caught_up
+
+    def before(self, name: str) -> list[NamedT]:
+        """Return those of this name, from the list that has caught up where there is one."""
+        return self.listed(name) if self.caught_up else self.named(name)
+
+    def listed(self, name: str) -> list[NamedT]:
+        """Return those of this name that were listed so far, or made by this process; asks nobody."""
+        with self._lock:
+            listed = self._trusted or self._items or ()
+            known = {item.id: item for item in (*listed, *self._made.values(), *self._taken.values())}
+        return [item for item in known.values() if item.id not in self._deleted and self._is(item, name)]
+
+    def _is(self, item: NamedT, name: str) -> bool:
+        return item.name in {name, name + self._suffix}
+
+    def _trust(self) -> None:
+        if self._trusted is None and self._items and any(item.id in self._made for item in self._items):
+            self._trusted = self._items
 
     def changed(self, item: NamedT) -> None:
         """Take note of an answer that is newer than the list."""
@@ -132,7 +218,10 @@ class Session:
         self.adopted: set[str] = set()
         self.volume_places: dict[str, str] = {}
         self.catalog = Catalog(lambda: self.runpod)
-        self.endpoints: Listing[Endpoint] = Listing(lambda: self.runpod.list_endpoints())  # noqa: PLW0108, made late
+        self.endpoints: Listing[Endpoint] = Listing(
+            lambda: self.runpod.list_endpoints(),  # noqa: PLW0108, made late
+            suffix=FLASHBOOT_SUFFIX,
+        )
         self.templates: Listing[Template] = Listing(lambda: self.runpod.list_templates())  # noqa: PLW0108, made late
         self.volumes: Listing[NetworkVolume] = Listing(
             lambda: self.runpod.list_network_volumes()  # noqa: PLW0108, made late
@@ -147,6 +236,7 @@ class Session:
         self._waiting_lock = Lock()
         self._waiting_until = 0.0
         self._host = Once(self._connect_host)
+        self._hub = Once(lambda: Hub(settings.hf_endpoint, settings.hf_token))
         self._gpu_types = Once(lambda: list(self.runpod.list_gpu_types()))
         self._data_centers = Once(lambda: list(self.runpod.list_data_centers()))
         self._store = Once(lambda: s3_client(settings.store))
@@ -166,6 +256,11 @@ class Session:
     def host(self) -> httpx.Client:
         """Client of the local cloud's service host."""
         return self._host()
+
+    @property
+    def hub(self) -> Hub:
+        """The model hub."""
+        return self._hub()
 
     @property
     def gpu_types(self) -> "list[GpuType]":
@@ -212,10 +307,13 @@ class Session:
         return self._volume_stores.setdefault(data_center, make)()
 
     def _connect_runpod(self) -> RunpodClient:
+        timeout_s = self.settings.api_timeout_s
         return RunpodClient(
             self.settings.require_key(),
             base_url=self.settings.runpod_api_url,
-            retry=RetryPolicy(quota_wait_s=QUOTA_WAIT_S),
+            jobs_url=self.settings.runpod_jobs_url,
+            timeout_s=timeout_s,
+            retry=RetryPolicy(attempt_s=timeout_s / ATTEMPTS_IN_TIME, quota_wait_s=QUOTA_WAIT_S),
             on_quota_wait=self._tell_quota_wait,
         )
 

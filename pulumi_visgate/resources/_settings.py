@@ -1,6 +1,7 @@
 """Settings of the provider, read once from the stack's `visgate:` configuration and the environment."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Self
@@ -13,6 +14,7 @@ from pulumi_visgate.resources.errors import ConfigError
 NAMESPACE = "visgate"
 RUNPOD_API_URL = "https://api.runpod.io"
 RUNPOD_JOBS_URL = "https://api.runpod.ai/v2"
+API_TIMEOUT_S, MAX_API_TIMEOUT_S = 30.0, 600
 HF_ENDPOINT = "https://huggingface.co"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -49,6 +51,7 @@ class Settings:
     Args:
         runpod_api_key: Key of the account that owns the resources.
         runpod_api_url: Base URL of Runpod's API v2.
+        api_timeout_s: Deadline of each call of that API in seconds, repeats included, waits for its quota not.
         runpod_jobs_url: Base URL of Runpod's job API.
         store: Store of `Bucket`.
         volume_store: Store that fronts network volumes; without an endpoint, Runpod's own for each data center.
@@ -61,6 +64,7 @@ class Settings:
 
     runpod_api_key: SecretStr | None = None
     runpod_api_url: str = RUNPOD_API_URL
+    api_timeout_s: float = API_TIMEOUT_S
     runpod_jobs_url: str = RUNPOD_JOBS_URL
     store: S3Settings = field(default_factory=S3Settings)
     volume_store: S3Settings = field(default_factory=S3Settings)
@@ -118,6 +122,7 @@ class Settings:
         return cls(
             runpod_api_key=secret("runpodApiKey", "RUNPOD_API_KEY"),
             runpod_api_url=api_url.rstrip("/"),
+            api_timeout_s=_seconds(text("apiTimeoutS", "VISGATE_API_TIMEOUT_S")),
             runpod_jobs_url=jobs_url.rstrip("/"),
             store=store,
             volume_store=volume_store,
@@ -165,6 +170,15 @@ def _market(value: str | None) -> Market:
         return Market((value or Market.WARN).lower())
     detail = f"{NAMESPACE}:market must be one of {', '.join(Market)}; {value!r} was given."
     raise ConfigError(detail, hint="Correct it, or VISGATE_MARKET if it is set there.")
+
+
+def _seconds(value: str | None) -> float:
+    with suppress(ValueError):
+        seconds = API_TIMEOUT_S if value is None else float(value)
+        if 1 <= seconds <= MAX_API_TIMEOUT_S:
+            return seconds
+    detail = f"{NAMESPACE}:apiTimeoutS must be 1 to {MAX_API_TIMEOUT_S} seconds; {value!r} was given."
+    raise ConfigError(detail, hint="Correct it, or VISGATE_API_TIMEOUT_S if it is set there.")
 
 
 def _require_https(url: str | None, key: str, variable: str) -> None:

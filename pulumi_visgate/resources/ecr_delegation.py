@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Required, Unpack
 import pulumi
 from pydantic import Field
 
-from pulumi_visgate.resources._adopt import find_or_create
+from pulumi_visgate.resources._adopt import OneOfAName
 from pulumi_visgate.resources._crud import Crud, Found, NamedInputs
 from pulumi_visgate.resources._provider import Provider, ResourceArgs, VisgateResource
 from pulumi_visgate.resources._values import Properties
@@ -39,12 +39,11 @@ class EcrDelegationCrud(Crud):
     def create(self, inputs: Properties) -> tuple[str, dict[str, Any]]:
         """Call `createDelegation`."""
         body = CreateDelegation(resource=inputs["repository_arn"], name=inputs["name"])
-        delegation, there = find_or_create(
-            kind=self.kind,
-            name=inputs["name"],
-            ours=bool(inputs.get("adopt")) or inputs["name"] == self.own_name(inputs),
-            listing=self.session.delegations,
-            create=lambda: self.session.runpod.create_delegation(body),
+        delegation, there = self._one().find_or_create(
+            inputs["name"],
+            lambda: self.session.runpod.create_delegation(body),
+            derived=inputs["name"] == self.own_name(inputs),
+            adopt=bool(inputs.get("adopt")),
         )
         if there:
             self.session.adopted.add(delegation.id)
@@ -62,13 +61,23 @@ class EcrDelegationCrud(Crud):
         """Take note; nothing of it can change in place."""
         return dict(olds) | {name: news[name] for name in self.notes if name in news}
 
-    def delete(self, id_: str, _props: Properties, /) -> None:
+    def delete(self, id_: str, props: Properties, /) -> None:
         """Call `revokeDelegation`."""
         if id_ in self.session.adopted:
             return  # the "replacement" is the very same delegation
+        if props.get("name") == self.own_name(props):
+            self._one().sweep(props["name"], id_)
         with suppress(NotFound):
             self.session.runpod.revoke_delegation(id_)
         self.session.delegations.deleted(id_)
+
+    def _one(self) -> OneOfAName[wire.EcrDelegation]:
+        return OneOfAName(
+            kind=self.kind,
+            listing=self.session.delegations,
+            report=self.session.report,
+            remove=self.session.runpod.revoke_delegation,
+        )
 
     def _found(self, delegation: wire.EcrDelegation, props: Properties) -> Found:
         observed = {"name": delegation.name, "repository_arn": _arn(delegation, str(props.get("repository_arn", "")))}

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Required, Unpack
 import pulumi
 from pydantic import Field
 
-from pulumi_visgate.resources._adopt import find_or_create
+from pulumi_visgate.resources._adopt import OneOfAName
 from pulumi_visgate.resources._cost import storage
 from pulumi_visgate.resources._crud import Crud, Found, NamedInputs, Problem
 from pulumi_visgate.resources._provider import Provider, ResourceArgs, VisgateResource
@@ -87,6 +87,15 @@ class NetworkVolumeCrud(Crud):
         tier = values.get("tier")
         return super().own_name({**values, "tier": None if tier == VolumeType.STANDARD else tier})
 
+    def check(self, olds: Properties, news: Properties) -> tuple[dict[str, Any], list[Problem]]:
+        """Validate; a volume whose tier is no longer named keeps tier and derived name."""
+        values, problems = super().check(olds, news)
+        if not problems and not news.get("name") and not news.get("tier"):
+            derived = {self.own_name({**values, "tier": str(tier)}) for tier in VolumeType}
+            if olds.get("name") in derived:
+                values["name"] = olds["name"]
+        return values, problems
+
     def _same(self, name: str, olds: Properties, news: Properties) -> bool:
         if name == "tier" and not olds.get("tier"):
             return bool(olds.get("effective_tier") == news.get("tier"))
@@ -107,12 +116,11 @@ class NetworkVolumeCrud(Crud):
         }
         if inputs.get("tier"):
             request["type"] = inputs["tier"]
-        volume, there = find_or_create(
-            kind=self.kind,
-            name=inputs["name"],
-            ours=bool(inputs.get("adopt")) or inputs["name"] == self.own_name(inputs),
-            listing=self.session.volumes,
-            create=lambda: self.session.runpod.create_network_volume(CreateNetworkVolume(**request)),
+        volume, there = self._one().find_or_create(
+            inputs["name"],
+            lambda: self.session.runpod.create_network_volume(CreateNetworkVolume(**request)),
+            derived=inputs["name"] == self.own_name(inputs),
+            adopt=bool(inputs.get("adopt")),
         )
         if not there:
             return volume.id, self._found(volume, inputs).outs
@@ -151,13 +159,27 @@ class NetworkVolumeCrud(Crud):
         """
         if id_ in self.session.adopted:
             return  # the "replacement" is the very same volume
-        users = [item.name for item in self.session.endpoints.all(fresh=True) if id_ in item.network_volumes]
-        if users:
+        if users := self._users(id_):
             detail = f"Network volume {props.get('name', id_)} ({id_}) is used by endpoint {', '.join(users)}."
             raise InUse(detail, hint="Take it out of network_volume_ids there first, or delete the endpoint.")
+        if props.get("name") == self.own_name(props):
+            self._one().sweep(props["name"], id_)
         with suppress(NotFound):
             self.session.runpod.delete_network_volume(id_)
         self.session.volumes.deleted(id_)
+
+    def _one(self) -> OneOfAName[wire.NetworkVolume]:
+        return OneOfAName(
+            kind=self.kind,
+            listing=self.session.volumes,
+            report=self.session.report,
+            get=self.session.runpod.get_network_volume,
+            remove=self.session.runpod.delete_network_volume,
+            used=lambda volume: bool(self._users(volume.id)),
+        )
+
+    def _users(self, id_: str) -> list[str]:
+        return [item.name for item in self.session.endpoints.all(fresh=True) if id_ in item.network_volumes]
 
     def _found(self, volume: wire.NetworkVolume, props: Properties) -> Found:
         self.session.volume_places[volume.id] = volume.data_center
@@ -210,6 +232,7 @@ class NetworkVolume(VisgateResource, module="visgate", name="NetworkVolume"):
     size_gb: pulumi.Output[int]
     data_center: pulumi.Output[str]
     effective_tier: pulumi.Output[str]
+    """Tier that it really has."""
     hourly_floor_usd: pulumi.Output[float | None]
     """US dollars for an hour of the storage, used or not; None for resources that older versions made."""
     hourly_ceiling_usd: pulumi.Output[float | None]

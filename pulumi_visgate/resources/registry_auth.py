@@ -7,13 +7,13 @@ from typing import Any, ClassVar, Required, Unpack
 import pulumi
 from pydantic import Field, SecretStr
 
-from pulumi_visgate.resources._adopt import find_or_create
+from pulumi_visgate.resources._adopt import OneOfAName
 from pulumi_visgate.resources._crud import Crud, Found, Inputs, Problem
 from pulumi_visgate.resources._provider import Provider, ResourceArgs, VisgateResource
 from pulumi_visgate.resources._values import UNKNOWN, Properties, derived_name, fingerprints, has_unknown, same
 from pulumi_visgate.resources.errors import InUse
 from pulumi_visgate.runpod.errors import BadRequest, Conflict, NotFound
-from pulumi_visgate.runpod.models.registry import CreateRegistry
+from pulumi_visgate.runpod.models.registry import CreateRegistry, Registry
 
 _CREDENTIALS = ("username", "password")
 
@@ -68,13 +68,10 @@ class RegistryAuthCrud(Crud):
         body = CreateRegistry(
             name=inputs["name"], username=SecretStr(inputs["username"]), password=SecretStr(inputs["password"])
         )
-        registry, there = find_or_create(
-            kind=self.kind,
-            name=inputs["name"],
-            ours=inputs["name"] == _derived(inputs),
-            listing=self.session.registries,
-            create=lambda: self.session.runpod.create_registry(body),
-            hint="Choose another name or leave it out; what is in a credential cannot be read, so none is taken over.",
+        registry, there = self._one().find_or_create(
+            inputs["name"],
+            lambda: self.session.runpod.create_registry(body),
+            derived=inputs["name"] == _derived(inputs),
         )
         if there:
             self.session.adopted.add(registry.id)
@@ -107,6 +104,8 @@ class RegistryAuthCrud(Crud):
         if users := ", ".join(self._users(id_)):
             detail = f"RegistryAuth {props.get('name')} ({id_}) is used by {users}."
             raise InUse(detail, hint="Take registry_id out of them, or delete them; then run again.")
+        if props.get("name") == _derived(props):
+            self._one().sweep(props["name"], id_)
         try:
             with suppress(NotFound):
                 self.session.runpod.delete_registry(id_)
@@ -114,6 +113,17 @@ class RegistryAuthCrud(Crud):
             detail = f"RegistryAuth {props.get('name')} ({id_}) is in use: {error.detail}"
             raise InUse(detail, hint="Wait until no worker or pod uses it, then run again.") from None
         self.session.registries.deleted(id_)
+
+    def _one(self) -> OneOfAName[Registry]:
+        return OneOfAName(
+            kind=self.kind,
+            listing=self.session.registries,
+            report=self.session.report,
+            get=self.session.runpod.get_registry,
+            remove=self.session.runpod.delete_registry,
+            used=lambda registry: any(self._users(registry.id)),
+            hint="Choose another name or leave it out; what is in a credential cannot be read, so none is taken over.",
+        )
 
     def _users(self, id_: str) -> Iterator[str]:
         yield from (

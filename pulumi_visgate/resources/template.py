@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Required, TypedDict, Unpack
 import pulumi
 from pydantic import BaseModel, ConfigDict, Field
 
-from pulumi_visgate.resources._adopt import find_or_create
+from pulumi_visgate.resources._adopt import OneOfAName
 from pulumi_visgate.resources._crud import Crud, Found, NamedInputs, Problem, WithEnv
 from pulumi_visgate.resources._endpoint_crud import CudaVersion, Env
 from pulumi_visgate.resources._provider import Provider, ResourceArgs, VisgateResource
@@ -72,12 +72,11 @@ class TemplateCrud(Crud, WithEnv):
     def create(self, inputs: Properties) -> tuple[str, dict[str, Any]]:
         """Call `createTemplate`."""
         body = {api: value for api, value in _fields(inputs).values() if value not in (None, "", [])}
-        template, there = find_or_create(
-            kind=self.kind,
-            name=inputs["name"],
-            ours=bool(inputs.get("adopt")) or inputs["name"] == self.own_name(inputs),
-            listing=self.session.templates,
-            create=lambda: self.session.runpod.create_template(CreateTemplate.model_validate(body)),
+        template, there = self._one().find_or_create(
+            inputs["name"],
+            lambda: self.session.runpod.create_template(CreateTemplate.model_validate(body)),
+            derived=inputs["name"] == self.own_name(inputs),
+            adopt=bool(inputs.get("adopt")),
         )
         outs = self._found(template, inputs).outs
         if there:
@@ -105,13 +104,24 @@ class TemplateCrud(Crud, WithEnv):
         self.session.templates.changed(template)
         return self._found(template, news).outs
 
-    def delete(self, id_: str, _props: Properties, /) -> None:
+    def delete(self, id_: str, props: Properties, /) -> None:
         """Call `deleteTemplate`; it goes with its endpoint, so gone is the usual case."""
         if id_ in self.session.adopted:
             return  # the "replacement" is the very same template
+        if props.get("name") == self.own_name(props):
+            self._one().sweep(props["name"], id_)
         with suppress(NotFound):
             self.session.runpod.delete_template(id_)
         self.session.templates.deleted(id_)
+
+    def _one(self) -> OneOfAName[wire.Template]:
+        return OneOfAName(
+            kind=self.kind,
+            listing=self.session.templates,
+            report=self.session.report,
+            get=self.session.runpod.get_template,
+            remove=self.session.runpod.delete_template,
+        )
 
     def _found(self, template: wire.Template, props: Properties) -> Found:
         mount = template.mounts.persistent

@@ -166,6 +166,8 @@ class Front:
             await self._fail(call, fault)
         response = await operation.handler(call)
         if fault is not None and fault.kind is FaultKind.LOST_ANSWER:
+            if fault.delay_ms is not None:
+                await _hang(call, fault)
             await _cut(call)
         if fault is not None and fault.kind is FaultKind.LATE_ERROR:
             raise fault.problem()
@@ -175,17 +177,21 @@ class Front:
         if fault.kind is FaultKind.STATUS:
             raise fault.problem()
         if fault.kind is FaultKind.HANG:
-            hang = asyncio.ensure_future(fault.hang())
-            try:
-                while not hang.done() and await call.wait("never", timeout_s=0.5):
-                    pass
-            finally:
-                hang.cancel()
+            await _hang(call, fault)
         await _cut(call)
 
 
 def _plane(operation: Operation) -> str:
     return "jobs" if operation.plane == "worker" else operation.plane
+
+
+async def _hang(call: Call, fault: Fault) -> None:
+    hang = asyncio.ensure_future(fault.hang())
+    try:
+        while not hang.done() and await call.wait("never", timeout_s=0.5):
+            pass
+    finally:
+        hang.cancel()
 
 
 async def _cut(call: Call) -> None:

@@ -110,11 +110,14 @@ class Call:
         return record
 
     def listed(self, kind: Kind) -> list[Doc]:
-        """Return the caller's resources of a kind, without the youngest ones when lists are made stale."""
-        before = None
-        if self.fault is not None and self.fault.kind is FaultKind.STALE_LIST:
-            before = self.emulator.clock.now() - (self.fault.delay_ms or 0.0) / 1000
-        return [self.emulator.quirks.shown(r.doc) for r in self.emulator.store.list(kind, self.account, before=before)]
+        """Return the caller's resources of a kind, as they were some time ago when lists are made stale."""
+        store = self.emulator.store
+        if self.fault is None or self.fault.kind is not FaultKind.STALE_LIST:
+            return [self.shown(record.doc) for record in store.list(kind, self.account)]
+        age_s = (self.fault.delay_ms or 0.0) / 1000
+        then = self.emulator.clock.now() - age_s
+        gone = store.removed(kind, self.account, before=then, within_s=age_s)
+        return [self.shown(record.doc) for record in (*store.list(kind, self.account, before=then), *gone)]
 
     def shown(self, doc: Doc) -> Doc:
         """Return a resource as this emulator answers it."""

@@ -19,9 +19,9 @@ class FaultKind(StrEnum):
     STATUS = "status"  # answered with an error status instead of being done
     HANG = "hang"  # held open for `delay_ms`, for ever when left out, then cut; not done
     RESET = "reset"  # connection reset before anything is done
-    LOST_ANSWER = "lost_answer"  # done, then the connection is reset: the caller cannot know
+    LOST_ANSWER = "lost_answer"  # done, held open for `delay_ms`, then reset: the caller cannot know
     LATE_ERROR = "late_error"  # done, then answered with an error status
-    STALE_LIST = "stale_list"  # lists leave out what is younger than `delay_ms`
+    STALE_LIST = "stale_list"  # lists are `delay_ms` old: without what is new, with what is gone
     NO_CAPACITY = "no_capacity"  # no worker can be placed
     WORKER_DEATH = "worker_death"  # a worker is killed `delay_ms` after it took a job
 
@@ -42,7 +42,7 @@ class Fault(BaseModel):
         skip: How many matching events pass first.
         status: HTTP status of `status` and `late_error`.
         retry_after_s: Value of the `Retry-After` header, when given.
-        delay_ms: Length of a hang, age of list entries, or time to a worker's death.
+        delay_ms: Length of a hang, age of a list, time to a lost answer or to a worker's death.
     """
 
     model_config = ConfigDict(extra="forbid")

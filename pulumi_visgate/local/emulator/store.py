@@ -9,11 +9,13 @@ import os
 import secrets
 import sqlite3
 import string
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from time import monotonic
 from typing import Any, TypeAlias
 
 Doc: TypeAlias = dict[str, Any]
@@ -52,6 +54,7 @@ CREATE TABLE IF NOT EXISTS usage (
 CREATE INDEX IF NOT EXISTS usage_of ON usage (account);
 """
 
+_REMOVED_KEPT = 1_000
 _ALPHABET = string.ascii_lowercase + string.digits
 
 
@@ -111,6 +114,7 @@ class Store:
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.execute("PRAGMA secure_delete = ON")
         self._db.executescript(_SCHEMA)
+        self._removed: deque[tuple[float, Record]] = deque(maxlen=_REMOVED_KEPT)
 
     def close(self) -> None:
         """Close the file."""
@@ -195,7 +199,21 @@ class Store:
 
     def remove(self, record: Record) -> None:
         """Delete a resource."""
-        self.execute("DELETE FROM resource WHERE id = ?", record.id)
+        if self.execute("DELETE FROM resource WHERE id = ?", record.id):
+            self._removed.append((monotonic(), record))
+
+    def removed(self, kind: Kind, account: str, *, before: float, within_s: float) -> Sequence[Record]:
+        """Return what this process has removed in the last seconds, oldest first.
+
+        Args:
+            kind: What to list.
+            account: Whose.
+            before: Leave out what was created after this time.
+            within_s: How long ago it may have been.
+        """
+        since = monotonic() - within_s
+        found = (record for removed_at, record in self._removed if removed_at > since and record.created <= before)
+        return [record for record in found if (record.kind, record.account) == (kind, account)]
 
 
 def _record(row: sqlite3.Row) -> Record:

@@ -193,11 +193,11 @@ def test_a_foreign_endpoint_of_the_name_is_never_taken(crud: EndpointCrud, memor
     assert other.create({**named, "adopt": True})[0] == "endpoint1"
 
 
-def test_two_of_the_same_name_are_told_apart_by_a_person(crud: EndpointCrud, memory: MemoryRunpod) -> None:
-    id_, _ = crud.create(checked(crud))
+def test_two_of_a_name_of_the_program_are_told_apart_by_a_person(crud: EndpointCrud, memory: MemoryRunpod) -> None:
+    id_, _ = crud.create(checked(crud, name="sd"))
     memory.items["endpoint"]["twin"] = {**memory.items["endpoint"][id_], "id": "twin"}
     with pytest.raises(NameTaken, match=r"2 of Endpoint .*endpoint1, twin"):
-        EndpointCrud(MemorySession(memory)).create(checked(crud))
+        EndpointCrud(MemorySession(memory)).create(checked(crud, name="sd", adopt=True))
 
 
 def test_a_lost_answer_is_looked_up_and_a_refusal_is_not(crud: EndpointCrud, memory: MemoryRunpod) -> None:

@@ -38,6 +38,14 @@ def test_a_missing_key_is_told_with_the_fix() -> None:
         Settings.read(lambda _: None, {"RUNPOD_API_KEY": "  "}).require_key()
 
 
+def test_the_deadline_of_a_call_can_be_set() -> None:
+    assert Settings.read(lambda _: None, {}).api_timeout_s == 30
+    assert Settings.read(lambda _: None, {"VISGATE_API_TIMEOUT_S": "3"}).api_timeout_s == 3
+    for wrong in ("0", "soon", "3600", "nan"):
+        with pytest.raises(ConfigError, match="visgate:apiTimeoutS must be 1 to 600 seconds"):
+            Settings.read({"visgate:apiTimeoutS": wrong}.get, {})
+
+
 @pytest.mark.parametrize("url", ["http://api.example", "ftp://127.0.0.1", "api.runpod.io", "https://"])
 def test_a_key_is_only_sent_over_https_or_to_this_machine(url: str) -> None:
     with pytest.raises(ConfigError, match="visgate:runpodApiUrl must be an https URL"):

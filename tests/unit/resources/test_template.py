@@ -16,7 +16,7 @@ def test_what_runpod_would_switch_on_is_sent_as_off(session: MemorySession, memo
     crud = TemplateCrud(session)
     inputs = checked(crud, env={"A": "1"})
     id_, outs = crud.create(inputs)
-    body = memory.calls[-1][1]
+    body = dict(memory.calls)["create_template"]
     assert (body["startSsh"], body["startJupyter"], body["serverless"], body["public"]) == (False, False, True, False)
     found = crud.read(id_, outs)
     assert found is not None

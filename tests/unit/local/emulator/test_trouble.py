@@ -86,6 +86,26 @@ def test_a_hang_ends_with_the_caller_or_in_a_cut(api: httpx.Client, runpod_emula
     assert count(api) == 0
 
 
+def test_an_answer_is_lost_after_a_while(api: httpx.Client, runpod_emulator: RunpodEmulator) -> None:
+    runpod_emulator.fault("lost_answer", method="POST", delay_ms=60_000)
+    with pytest.raises(httpx.ReadTimeout):
+        api.post("/v2/network-volumes", json=VOLUME, timeout=0.5)
+    assert count(api) == 1
+
+
+def test_stale_lists_still_have_what_is_gone(api: httpx.Client, runpod_emulator: RunpodEmulator) -> None:
+    old = api.post("/v2/network-volumes", json=VOLUME).json()["id"]
+    runpod_emulator.advance(3601)
+    new = api.post("/v2/network-volumes", json=VOLUME).json()["id"]
+    for volume in (old, new):
+        api.delete(f"/v2/network-volumes/{volume}")
+    assert count(api) == 0
+    runpod_emulator.fault("stale_list", operation="list*", times=None, delay_ms=3_600_000)
+    listed = api.get("/v2/network-volumes").json()["networkVolumes"]
+    assert [volume["id"] for volume in listed] == [old]
+    assert api.get(f"/v2/network-volumes/{old}").status_code == 404
+
+
 def test_stale_lists_leave_out_the_newest(api: httpx.Client, runpod_emulator: RunpodEmulator) -> None:
     made = api.post("/v2/network-volumes", json=VOLUME).json()
     identifier = runpod_emulator.fault("stale_list", operation="list*", times=None, delay_ms=3_600_000)
