@@ -57,7 +57,7 @@ def _price(old: Price | None, new: Price | None) -> str:
 
 def data(plan: Plan) -> dict[str, Any]:
     """Return a plan as data for JSON."""
-    found: dict[str, Any] = to_jsonable_python(plan)
+    found: dict[str, Any] = to_jsonable_python(plan, by_alias=False)
     found["counts"] = {str(action): number for action, number in plan.counts.items()}
     found["failed"] = plan.failed
     found["monthly_difference_usd"] = {
