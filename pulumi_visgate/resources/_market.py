@@ -151,13 +151,20 @@ def allowed_centers(wanted: Sequence[str] | None, with_volume: Sequence[str] | N
     return tuple(center for center in dict.fromkeys(with_volume) if wanted is None or center in wanted)
 
 
-def assess(wish: Wish, offers: Sequence[Offer], *, stores: Iterable[str] | None = None) -> Finding | None:
+def assess(
+    wish: Wish,
+    offers: Sequence[Offer],
+    *,
+    stores: Iterable[str] | None = None,
+    regions: Mapping[str, str] | None = None,
+) -> Finding | None:
     """Return what is the matter with a plan, or None when workers find a place with ease.
 
     Args:
         wish: What the workers need.
         offers: What the catalog has, also of other pools or flavours.
         stores: Data centers that are an alternative; None is all.
+        regions: Continents of data centers, so that near ones come first among equals.
     """
     asked = [offer for offer in offers if offer.group in wish.groups and offer.id not in wish.excluded]
     if not asked:
@@ -169,7 +176,7 @@ def assess(wish: Wish, offers: Sequence[Offer], *, stores: Iterable[str] | None 
     if wish.centers == ():
         return Finding(wish.limited_by, "none of the network volumes is in one of data_center_ids.")
     property_, matter = _matter(wish, asked, fitting, level)
-    elsewhere = [] if wish.centers is None else _other_centers(wish, fitting, level, stores)
+    elsewhere = [] if wish.centers is None else _other_centers(wish, fitting, level, stores, regions or {})
     least_gb = min(offer.memory_gb for offer in asked)
     instead = _other_groups(wish, [offer for offer in offers if _fits(offer, wish)], level, least_gb)
     return Finding(property_, " ".join([matter, *_advice(wish, elsewhere, instead)]), placeable=level == Stock.LOW)
@@ -202,12 +209,16 @@ def _advice(wish: Wish, elsewhere: list[str], instead: list[str]) -> Iterable[st
         yield "Nothing better with as much memory is in stock."
 
 
-def _other_centers(wish: Wish, fitting: list[Offer], level: Stock, stores: Iterable[str] | None) -> list[str]:
+def _other_centers(
+    wish: Wish, fitting: list[Offer], level: Stock, stores: Iterable[str] | None, regions: Mapping[str, str]
+) -> list[str]:
+    here = {regions.get(center) for center in wish.centers or ()}
     known = {center for offer in fitting for center in offer.stock} - set(wish.centers or ())
     if stores is not None:
         known &= set(stores)
     stock = {center: _best(fitting, (center,)) for center in known}
-    better = sorted((center for center in known if stock[center] > level), key=lambda name: (-stock[name], name))
+    better = [center for center in known if stock[center] > level]
+    better.sort(key=lambda center: (-stock[center], regions.get(center) not in here, center))
     return [f"{center} ({stock[center].name})" for center in better[:ALTERNATIVES]]
 
 

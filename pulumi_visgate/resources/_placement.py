@@ -129,10 +129,12 @@ class Placement:
         if has_unknown(values.get("gpu_pools")) or has_unknown(values.get("cpus")) or not wish.groups:
             return None
         finding = assess(wish, self._offers)
-        if finding is None or with_volume is None:
+        if finding is None or wish.centers is None:
             return finding
-        stores = [center.id for center in self._session.catalog.data_centers if center.network_volume_types]
-        return assess(wish, self._offers, stores=stores)
+        centers = self._session.catalog.data_centers
+        stores = None if with_volume is None else [center.id for center in centers if center.network_volume_types]
+        regions = {center.id: str(center.region) for center in centers}
+        return assess(wish, self._offers, stores=stores, regions=regions)
 
     def _all(self, name: str) -> list[str] | None:
         """Return a list that is wholly known, else None: what is not known yet may allow anything."""

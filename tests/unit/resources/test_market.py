@@ -64,6 +64,14 @@ def test_low_stock_is_placeable_and_only_better_places_are_named() -> None:
     )
 
 
+def test_near_data_centers_come_first_among_equals() -> None:
+    stock = dict.fromkeys(("CA-MTL-3", "EU-CZ-1", "EUR-IS-1", "US-KS-2"), Stock.HIGH)
+    regions = {"CA-MTL-3": "NORTH_AMERICA", "EU-CZ-1": "EUROPE", "EUR-IS-1": "EUROPE", "EU-RO-1": "EUROPE"}
+    finding = assess(Wish(("A",), centers=("EU-RO-1",)), [offer("A", stock)], regions=regions)
+    assert finding is not None
+    assert "Other data centers: EU-CZ-1 (HIGH), EUR-IS-1 (HIGH), CA-MTL-3 (HIGH)." in finding.reason
+
+
 def test_a_volume_binds_to_data_centers_with_storage() -> None:
     wish = Wish(("ADA_24",), centers=("EU-RO-1",), limited_by="network_volume_ids")
     finding = assess(wish, CATALOG, stores=["EU-CZ-1", "EU-RO-1"])
