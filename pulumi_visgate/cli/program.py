@@ -1,7 +1,6 @@
 """A Pulumi program in Python that declares what an account has; laid out as the usual formatters do."""
 
 import builtins
-import json
 import keyword
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,8 +33,8 @@ class _Names:
     by_id: dict[str, str] = field(default_factory=dict)
 
     def add(self, id_: str, wanted: str) -> str:
-        stem = re.sub(r"\W+", "_", wanted.lower()).strip("_")
-        stem = stem if stem[:1].isalpha() else f"_{stem}"
+        stem = re.sub(r"[^a-z0-9]+", "_", wanted.lower()).strip("_") or "resource"
+        stem = f"_{stem}" if stem[0].isdigit() else stem
         taken = {*self.by_id.values(), *_TAKEN_NAMES}
         free = next(name for number in range(1, len(taken) + 2) if (name := _numbered(stem, number)) not in taken)
         self.by_id[id_] = free
@@ -144,7 +143,13 @@ def _text(value: str) -> str:
     """Return a Python literal in double quotes, or in single ones where that saves escapes."""
     if '"' in value and "'" not in value and value.isprintable() and "\\" not in value:
         return f"'{value}'"
-    return json.dumps(value, ensure_ascii=not value.isprintable())
+    return '"' + "".join(map(_character, value)) + '"'
+
+
+def _character(char: str) -> str:
+    if char in '"\\':
+        return f"\\{char}"
+    return char if char.isprintable() else char.encode("unicode_escape").decode()
 
 
 def _numbered(stem: str, number: int) -> str:
