@@ -1,6 +1,6 @@
 """NetworkVolume: storage of one data center that outlives workers (`/v2/network-volumes`)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any, ClassVar, Required, Unpack
 
@@ -11,6 +11,7 @@ from pulumi_visgate.resources._adopt import OneOfAName
 from pulumi_visgate.resources._cost import storage
 from pulumi_visgate.resources._crud import Crud, Found, NamedInputs, Problem
 from pulumi_visgate.resources._provider import Provider, ResourceArgs, VisgateResource
+from pulumi_visgate.resources._users import volume_users
 from pulumi_visgate.resources._values import UNKNOWN, Properties, has_unknown
 from pulumi_visgate.resources.errors import InUse
 from pulumi_visgate.runpod.errors import NotFound
@@ -29,11 +30,13 @@ class NetworkVolumeInputs(NamedInputs):
         size_gb: Size in GB, 10 to 4096; can only grow in place.
         data_center: Runpod data center, such as `EU-RO-1`; fixed.
         tier: Storage tier; the data center's own default when left out; fixed.
+        delete_data: The data may go: with a change that needs a new volume, or with an adopted volume.
     """
 
     size_gb: int = Field(ge=10, le=4096)
     data_center: str = Field(min_length=1)
     tier: VolumeType | None = None
+    delete_data: bool = False
     hourly_floor_usd: float | None = None
     hourly_ceiling_usd: float | None = None
 
@@ -46,7 +49,8 @@ class NetworkVolumeCrud(Crud):
     fixed = ("data_center", "tier")
     unmanaged = frozenset({"tier"})
     costs = ("hourly_floor_usd", "hourly_ceiling_usd")
-    outputs = ("effective_tier",)
+    notes = frozenset({"owner", "adopt", "delete_data"})
+    outputs = ("effective_tier", "adopted")
 
     def remote_rules(self, values: Properties) -> Iterable[Problem]:
         """Check data center and tier against the catalog (`listDataCenters`)."""
@@ -88,13 +92,32 @@ class NetworkVolumeCrud(Crud):
         return super().own_name({**values, "tier": None if tier == VolumeType.STANDARD else tier})
 
     def check(self, olds: Properties, news: Properties) -> tuple[dict[str, Any], list[Problem]]:
-        """Validate; a volume whose tier is no longer named keeps tier and derived name."""
+        """Validate; a volume whose tier is no longer named keeps it and its name, and no data is lost unasked."""
         values, problems = super().check(olds, news)
+        if not problems and olds and not values.get("delete_data"):
+            problems += self._losses(olds, values)
         if not problems and not news.get("name") and not news.get("tier"):
             derived = {self.own_name({**values, "tier": str(tier)}) for tier in VolumeType}
             if olds.get("name") in derived:
                 values["name"] = olds["name"]
         return values, problems
+
+    def _losses(self, olds: Properties, values: Properties) -> Iterator[Problem]:
+        """Refuse what would leave the data behind in a volume that then goes."""
+        why = f"needs a new volume; the data of {olds.get('name')} would be lost. Set delete_data=True to allow that."
+        for name in self.fixed:
+            before, after = olds.get(name), values.get(name)
+            if name == "tier" and after and not before:
+                before = next((str(found.type) for found in self.session.volumes.named(str(olds.get("name")))), after)
+            if after and before and not has_unknown(after) and before != after:
+                yield Problem(name, why)
+        if _shrinks(olds.get("size_gb"), values.get("size_gb")):
+            yield Problem("size_gb", why)
+
+    def compared(self, news: Properties) -> Iterator[str]:
+        """The deletion reads `delete_data` from the state, so that has to have it."""
+        yield "delete_data"
+        yield from super().compared(news)
 
     def _same(self, name: str, olds: Properties, news: Properties) -> bool:
         if name == "tier" and not olds.get("tier"):
@@ -116,16 +139,18 @@ class NetworkVolumeCrud(Crud):
         }
         if inputs.get("tier"):
             request["type"] = inputs["tier"]
+        derived = inputs["name"] == self.own_name(inputs)
         volume, there = self._one().find_or_create(
             inputs["name"],
             lambda: self.session.runpod.create_network_volume(CreateNetworkVolume(**request)),
-            derived=inputs["name"] == self.own_name(inputs),
+            derived=derived,
             adopt=bool(inputs.get("adopt")),
         )
         if not there:
             return volume.id, self._found(volume, inputs).outs
         self.session.adopted.add(volume.id)
-        return volume.id, self.update(volume.id, self._found(volume, inputs).outs, inputs)
+        outs = self.update(volume.id, self._found(volume, inputs).outs, inputs)
+        return volume.id, outs if derived else {**outs, "adopted": True}
 
     def read(self, id_: str, props: Properties) -> Found | None:
         """Look into the shared list, then ask `getNetworkVolume`."""
@@ -146,22 +171,30 @@ class NetworkVolumeCrud(Crud):
         if "size_gb" in changed:
             request["size"] = int(news["size_gb"])
         if not request:
-            return dict(olds) | {name: news[name] for name in self.notes if name in news}
+            kept = {name: value for name, value in olds.items() if name not in self.notes}
+            return kept | {name: news[name] for name in self.notes if name in news}
         volume = self.session.runpod.update_network_volume(id_, UpdateNetworkVolume(**request))
         self.session.volumes.changed(volume)
-        return self._found(volume, news).outs
+        known = {**news, "adopted": olds.get("adopted")}
+        return self._found(volume, known).outs
 
     def delete(self, id_: str, props: Properties) -> None:
-        """Call `deleteNetworkVolume`, unless an endpoint uses it: the API would let it go with all data.
+        """Call `deleteNetworkVolume`, unless something uses it: the API would let it go with all data.
 
         Raises:
-            InUse: An endpoint has the volume.
+            InUse: An endpoint or a pod has the volume.
         """
         if id_ in self.session.adopted:
             return  # the "replacement" is the very same volume
-        if users := self._users(id_):
-            detail = f"Network volume {props.get('name', id_)} ({id_}) is used by endpoint {', '.join(users)}."
-            raise InUse(detail, hint="Take it out of network_volume_ids there first, or delete the endpoint.")
+        if users := volume_users(self.session, id_):
+            detail = f"Network volume {props.get('name', id_)} ({id_}) is used by {', '.join(users)}."
+            raise InUse(detail, hint="Take it out of network_volume_ids there first, or delete its users.")
+        if props.get("adopted") and not props.get("delete_data"):
+            self.session.report.warn(
+                f"Network volume {props.get('name', id_)} ({id_}) was there before this stack, so it is kept with its "
+                "data, and costs on. delete_data=True and an `up` before would have deleted it."
+            )
+            return
         if props.get("name") == self.own_name(props):
             self._one().sweep(props["name"], id_)
         with suppress(NotFound):
@@ -175,11 +208,8 @@ class NetworkVolumeCrud(Crud):
             report=self.session.report,
             get=self.session.runpod.get_network_volume,
             remove=self.session.runpod.delete_network_volume,
-            used=lambda volume: bool(self._users(volume.id)),
+            used=lambda volume: bool(volume_users(self.session, volume.id)),
         )
-
-    def _users(self, id_: str) -> list[str]:
-        return [item.name for item in self.session.endpoints.all(fresh=True) if id_ in item.network_volumes]
 
     def _found(self, volume: wire.NetworkVolume, props: Properties) -> Found:
         self.session.volume_places[volume.id] = volume.data_center
@@ -189,7 +219,8 @@ class NetworkVolumeCrud(Crud):
             "data_center": volume.data_center,
             "tier": str(volume.type) if props.get("tier") else None,
         }
-        return self.found(observed, {"effective_tier": str(volume.type)}, props)
+        outputs = {"effective_tier": str(volume.type), "adopted": props.get("adopted")}
+        return self.found(observed, outputs, props)
 
 
 def _with(tiers: dict[str, list[str]], tier: str | None = None) -> str:
@@ -216,6 +247,8 @@ class NetworkVolumeArgs(ResourceArgs, total=False):
     """Runpod data center, such as `EU-RO-1`. A change makes a new volume."""
     tier: pulumi.Input[str]
     """`STANDARD` or `HIGH_PERFORMANCE`; the data center's default when left out. A change makes a new volume."""
+    delete_data: pulumi.Input[bool]
+    """Allow a change that needs a new volume, and the deletion of one that was adopted. False by default."""
     name: pulumi.Input[str]
     """Name at Runpod; derived from project, stack and resource when left out."""
     adopt: pulumi.Input[bool]

@@ -1,7 +1,6 @@
 """Template: container settings that endpoints and pods copy once (`/v2/templates`)."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, ClassVar, Required, TypedDict, Unpack
 
 import pulumi
@@ -11,8 +10,10 @@ from pulumi_visgate.resources._adopt import OneOfAName
 from pulumi_visgate.resources._crud import Crud, Found, NamedInputs, Problem, WithEnv
 from pulumi_visgate.resources._endpoint_crud import CudaVersion, Env
 from pulumi_visgate.resources._provider import Provider, ResourceArgs, VisgateResource
+from pulumi_visgate.resources._users import template_users
 from pulumi_visgate.resources._values import Properties
-from pulumi_visgate.runpod.errors import NotFound
+from pulumi_visgate.resources.errors import InUse
+from pulumi_visgate.runpod.errors import BadRequest, NotFound
 from pulumi_visgate.runpod.models import template as wire
 from pulumi_visgate.runpod.models.template import CreateTemplate, TemplateCategory, UpdateTemplate
 
@@ -105,13 +106,24 @@ class TemplateCrud(Crud, WithEnv):
         return self._found(template, news).outs
 
     def delete(self, id_: str, props: Properties, /) -> None:
-        """Call `deleteTemplate`; it goes with its endpoint, so gone is the usual case."""
+        """Call `deleteTemplate`; it goes with its endpoint, so gone is the usual case.
+
+        Raises:
+            InUse: An endpoint or pod of somebody else has it.
+        """
         if id_ in self.session.adopted:
             return  # the "replacement" is the very same template
         if props.get("name") == self.own_name(props):
             self._one().sweep(props["name"], id_)
-        with suppress(NotFound):
+        try:
             self.session.runpod.delete_template(id_)
+        except NotFound:
+            pass
+        except BadRequest as error:
+            if not (users := template_users(self.session, id_, str(error))):
+                raise
+            detail = f"Template {props.get('name', id_)} ({id_}) is used by {', '.join(users)}."
+            raise InUse(detail, hint="Delete its users first; an endpoint takes the template along.") from None
         self.session.templates.deleted(id_)
 
     def _one(self) -> OneOfAName[wire.Template]:

@@ -21,6 +21,7 @@ for name, (kind, args) in json.loads(os.environ["SPEC"]).items():
 """
 GPU: dict[str, object] = {"image": "acme/worker:1", "gpu_pools": ["ADA_24", "AMPERE_24"]}
 VOLUME: dict[str, object] = {"size_gb": 20, "data_center": "EU-RO-1"}
+LOSS: dict[str, object] = {"delete_data": True}
 WINDOW = {"start": "00:00", "end": "24:00", "timezone": "Europe/Berlin"}
 POOL: dict[str, object] = {"model_id": "acme/tiny", **GPU}
 
@@ -28,8 +29,8 @@ POOL: dict[str, object] = {"model_id": "acme/tiny", **GPU}
 TABLE: dict[str, tuple[str, dict[str, object], dict[str, object], str | None]] = {
     "renamed-volume": ("NetworkVolume", {**VOLUME, "name": "one"}, {**VOLUME, "name": "two"}, "update"),
     "grown-volume": ("NetworkVolume", VOLUME, {**VOLUME, "size_gb": 30}, "update"),
-    "shrunk-volume": ("NetworkVolume", VOLUME, {**VOLUME, "size_gb": 10}, "replace"),
-    "moved-volume": ("NetworkVolume", VOLUME, {**VOLUME, "data_center": "US-KS-2"}, "replace"),
+    "shrunk-volume": ("NetworkVolume", VOLUME, {**VOLUME, "size_gb": 10, **LOSS}, "replace"),
+    "moved-volume": ("NetworkVolume", VOLUME, {**VOLUME, "data_center": "US-KS-2", **LOSS}, "replace"),
     "tiered-volume": ("NetworkVolume", VOLUME, {**VOLUME, "tier": "STANDARD"}, None),
     "more-pools": ("Endpoint", GPU, {**GPU, "gpu_pools": ["ADA_24"]}, "update"),
     "same-pools": ("Endpoint", GPU, {**GPU, "gpu_pools": ["AMPERE_24", "ADA_24"]}, None),
@@ -107,8 +108,9 @@ def test_names_in_use_are_refused_until_the_program_says_adopt(stack: Stack, run
     stack.up(SPEC=json.dumps({"v": ("NetworkVolume", {**wanted, "adopt": True})}))
     assert stack.ids()["v"] == mine.id
     assert [(volume.id, volume.size) for volume in runpod.list_network_volumes()] == [(mine.id, 20)]
-    stack.run("destroy", "--yes", "--skip-preview", SPEC="{}")
-    assert runpod.list_network_volumes() == []
+    destroyed = stack.run("destroy", "--yes", "--skip-preview", SPEC="{}")
+    assert f"weights ({mine.id}) was there before this stack, so it is kept with its data" in destroyed.text
+    assert [volume.id for volume in runpod.list_network_volumes()] == [mine.id]
 
 
 def test_what_is_in_use_or_has_data_is_not_deleted(stack: Stack, runpod: RunpodClient) -> None:

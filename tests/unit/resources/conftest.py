@@ -13,12 +13,14 @@ from pulumi_visgate.resources import _session
 from pulumi_visgate.resources._session import Session
 from pulumi_visgate.resources._settings import Settings
 from pulumi_visgate.runpod import RunpodClient
+from pulumi_visgate.runpod._call import Call
 from pulumi_visgate.runpod.errors import NotFound
 from pulumi_visgate.runpod.models.catalog import CpuFilter, CpuType, DataCenter, GpuFilter, GpuType
 from pulumi_visgate.runpod.models.common import Request
 from pulumi_visgate.runpod.models.endpoint import Endpoint
 from pulumi_visgate.runpod.models.template import Template
 from pulumi_visgate.runpod.models.volume import NetworkVolume
+from pulumi_visgate.runpod.pods import Pod
 
 KEY = "rpa_UNITTESTUNITTESTUNIT"
 
@@ -59,6 +61,7 @@ class MemoryRunpod:
         self.items: dict[str, dict[str, dict[str, Any]]] = {kind: {} for kind in _MODELS}
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.after: dict[str, Exception] = {}
+        self.pods: list[Pod] = []
         self.stock: dict[str, dict[str, str]] = {}
         self._ids = itertools.count(1)
 
@@ -67,6 +70,10 @@ class MemoryRunpod:
         if verb == "list":
             return lambda: self._list(operation, rest.removesuffix("s"))
         return lambda *arguments: self._done(operation, getattr(self, f"on_{verb}")(rest, *arguments))
+
+    def perform(self, call: Call[Any]) -> list[Pod]:
+        assert call.operation_id == "listPods"
+        return self.pods
 
     def on_create(self, kind: str, request: Request) -> Any:
         id_ = f"{kind}{next(self._ids)}"

@@ -5,6 +5,7 @@ import pytest
 from pulumi_visgate.resources._endpoint_crud import EndpointCrud
 from pulumi_visgate.resources.errors import InUse
 from pulumi_visgate.resources.network_volume import NetworkVolumeCrud
+from pulumi_visgate.runpod.pods import Pod
 from tests.unit.resources.conftest import MemoryRunpod, MemorySession
 
 VOLUME = {"size_gb": 20, "data_center": "US-KS-2", "owner": "p/s/v"}
@@ -60,6 +61,57 @@ def test_naming_the_tier_it_has_is_no_change(crud: NetworkVolumeCrud) -> None:
     _, outs = crud.create(checked(crud))
     assert crud.diff(outs, checked(crud, tier="STANDARD")).changed == ()
     assert crud.diff(outs, checked(crud, tier="HIGH_PERFORMANCE")).replaces == ("tier",)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "refused"),
+    [
+        ({"size_gb": 10}, "size_gb"),
+        ({"data_center": "EU-RO-1"}, "data_center"),
+        ({"tier": "HIGH_PERFORMANCE"}, "tier"),
+        ({"tier": "STANDARD"}, None),
+        ({"size_gb": 30}, None),
+        ({"size_gb": 10, "delete_data": True}, None),
+    ],
+)
+def test_data_is_not_lost_by_a_change_that_does_not_say_so(
+    crud: NetworkVolumeCrud, inputs: dict[str, Any], refused: str | None
+) -> None:
+    olds = checked(crud)
+    crud.create(olds)
+    problems = crud.check(olds, {**VOLUME, **inputs})[1]
+    assert [problem.property for problem in problems] == ([refused] if refused else [])
+    assert all("Set delete_data=True" in problem.reason for problem in problems)
+
+
+def test_a_volume_that_was_there_before_is_kept_unless_its_data_may_go(
+    crud: NetworkVolumeCrud, memory: MemoryRunpod
+) -> None:
+    id_, _ = crud.create(checked(crud, name="models"))
+    later = NetworkVolumeCrud(MemorySession(memory))
+    outs = later.create(checked(crud, name="models", adopt=True))[1]
+    outs = later.update(id_, outs, checked(crud, name="models", adopt=True, size_gb=30))
+    found = later.read(id_, outs)
+    assert found is not None
+    NetworkVolumeCrud(MemorySession(memory)).delete(id_, found.outs)
+    assert id_ in memory.items["network_volume"]
+
+    allowed = checked(crud, name="models", adopt=True, size_gb=30, delete_data=True)
+    assert later.diff(found.outs, allowed).changed == ("delete_data",)
+    outs = later.update(id_, found.outs, allowed)
+    NetworkVolumeCrud(MemorySession(memory)).delete(id_, outs)
+    assert memory.items["network_volume"] == {}
+
+
+def test_pods_are_users_too(crud: NetworkVolumeCrud, memory: MemoryRunpod) -> None:
+    id_, outs = crud.create(checked(crud))
+    memory.pods = [
+        Pod.model_validate({"id": "p1", "name": "training", "mounts": {"network": [{"volumeId": id_, "path": "/w"}]}}),
+        Pod.model_validate({"id": "p2", "name": "other", "mounts": {"persistent": {"size": 10, "path": "/w"}}}),
+    ]
+    with pytest.raises(InUse, match=r"is used by pod training \(p1\)\."):
+        crud.delete(id_, outs)
+    assert id_ in memory.items["network_volume"]
 
 
 def test_a_volume_in_use_is_kept_and_its_users_are_named(
