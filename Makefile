@@ -77,6 +77,11 @@ bench: setup ## the benchmarks; writes bench/results.json
 	@$(ENTER)
 	.venv/bin/python -m bench
 
+.PHONY: schema
+schema: setup ## write components/schema.json, from which other languages generate their SDKs
+	@.venv/bin/python components schema
+
 .PHONY: docs
 docs: setup ## write the reference pages that come from the code
 	@.venv/bin/typer pulumi_visgate.cli.app utils docs --name visgate --title "The visgate command" --output docs/reference/cli.md
+	.venv/bin/python -m tools.reference

@@ -5,12 +5,13 @@ checks inputs, names resources, compares, and finds half-made resources again.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from pulumi_visgate.resources._session import Session
@@ -185,7 +186,7 @@ class Crud(ABC):
                 if field.is_required():
                     problems.append(Problem(name, "is required."))
                 else:
-                    values[name] = to_jsonable_python(field.get_default(call_default_factory=True))
+                    values[name] = to_jsonable_python(_default(field))
             elif has_unknown(given):
                 values[name] = given
             else:
@@ -296,6 +297,12 @@ class WithEnv:
         env = values.get("env")
         if isinstance(env, Mapping) and env and not has_unknown(env):
             values["env_fingerprints"] = fingerprints(env, self.session.settings.require_key().encode())
+
+
+def _default(field: FieldInfo) -> Any:
+    # `get_default` looks at the factory's signature each time, which takes longer than all the rest of a check.
+    factory = cast("Callable[[], Any] | None", field.default_factory)
+    return factory() if factory else field.default
 
 
 def _explained(error: ValidationError, name: str) -> Iterator[Problem]:

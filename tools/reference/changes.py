@@ -1,5 +1,6 @@
 """What another value does to a resource, asked of the code that will do it."""
 
+from functools import cache
 from typing import Any
 
 from pydantic import SecretStr
@@ -13,30 +14,32 @@ from tools.reference.fields import CRUDS, TABLE, Effect, Row, inputs
 _KEY = SecretStr("rpa_REFERENCE0REFERENCE0")
 
 
-def change_of(resource: str, crud: type[Crud], name: str) -> Effect:
-    """Return what another value of an input does.
+@cache
+def changes_of(resource: str, crud: type[Crud], name: str) -> dict[str, Effect]:
+    """Return what another value of an input does, by the kind of change; most have one kind only, called "".
 
     Args:
         resource: Name of the resource's class.
         crud: Its rules.
         name: Name of the input.
     """
-    effects = {probed(resource, row, row.value, row.other) for row in TABLE.get(resource, ()) if row.input == name}
-    if effects:
-        return Effect.UPDATE if Effect.UPDATE in effects else effects.pop()
+    rows = [row for row in TABLE.get(resource, ()) if row.input == name]
+    if rows:
+        return {row.when: probed(resource, row, row.value, row.other) for row in rows}
     if name in crud.notes:
-        return Effect.KEEP
+        return {"": Effect.KEEP}
     replaced = name in crud.replaced_by(_offline(crud), (name,), {}, {})
-    return Effect.REPLACE if replaced else Effect.UPDATE
+    return {"": Effect.REPLACE if replaced else Effect.UPDATE}
 
 
+@cache
 def emptied_of(resource: str, crud: type[Crud], name: str) -> Effect:
-    """Return what leaving an input out again does. Arguments as in `change_of`."""
+    """Return what leaving an input out again does. Arguments as in `changes_of`."""
     if rows := [row for row in TABLE.get(resource, ()) if row.input == name]:
         return probed(resource, rows[0], rows[0].value, None)
     if crud.model.model_fields[name].is_required():
         return Effect.REFUSE
-    return Effect.KEEP if name in crud.unmanaged else change_of(resource, crud, name)
+    return Effect.KEEP if name in crud.unmanaged else changes_of(resource, crud, name)[""]
 
 
 def probed(resource: str, row: Row, before: Any, after: Any) -> Effect:

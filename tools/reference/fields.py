@@ -44,6 +44,7 @@ class Row:
         without: Inputs of the resource's base that do not.
         instead: Inputs that take its place when it is left out.
         covers: More fields of requests that come from it.
+        when: What kind of change this row is, where an input has several.
     """
 
     input: str
@@ -58,6 +59,7 @@ class Row:
     without: frozenset[str] = frozenset()
     instead: Mapping[str, Any] = field(default_factory=dict)
     covers: tuple[str, ...] = ()
+    when: str = ""
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ TEMPLATE = (
 VOLUME = (
     Row("name", "one", "two", "name", DERIVED),
     Row("size_gb", 20, 30, "size", emptied=_X),
-    Row("size_gb", 30, 20, "size", emptied=_X, change=_R),
+    Row("size_gb", 30, 20, "size", emptied=_X, change=_R, when="when it shrinks"),
     Row("data_center", "EU-RO-1", "US-KS-2", "dataCenter", emptied=_X, change=_R),
     Row("tier", "STANDARD", "HIGH_PERFORMANCE", "type", emptied=_K, change=_R),
 )
@@ -207,7 +209,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
 BASES: dict[str, dict[str, Any]] = {
     "Endpoint": {"image": "acme/worker:1", "gpu_pools": ["ADA_24"]},
     "Template": {"image": "acme/worker:1"},
-    "NetworkVolume": {"size_gb": 20, "data_center": "EU-RO-1"},
+    "NetworkVolume": {"size_gb": 20, "data_center": "EU-RO-1", "delete_data": True},
     "RegistryAuth": {"username": "ada", "password": "first"},
     "EcrDelegation": {"repository_arn": _ARN},
     "WarmPool": {"model_id": "acme/tiny", "image": "acme/worker:1", "gpu_pools": ["ADA_24"]},

@@ -4,14 +4,14 @@ import importlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import pulumi_visgate
 from pulumi_visgate.resources._crud import Crud
 from pulumi_visgate.resources._provider import VisgateResource
-from tools.reference.changes import change_of, emptied_of
+from tools.reference.changes import changes_of, emptied_of
 from tools.reference.fields import Effect
 from tools.reference.sources import Field, fields_of, summary
 
@@ -51,6 +51,11 @@ class Resource:
         rules: type[Crud] = getattr(module, f"{self.name}Provider").crud
         return rules
 
+    @cached_property
+    def schema(self) -> dict[str, Any]:
+        """JSON Schema of what it takes."""
+        return self.crud.model.model_json_schema()
+
     @property
     def slug(self) -> str:
         """Its name in files."""
@@ -66,9 +71,13 @@ class Resource:
         """What it tells besides."""
         return {name: field for name, field in fields_of(self.cls).items() if name not in self.arguments}
 
-    def effects(self, name: str) -> tuple[Effect, Effect]:
-        """Return what another value of an argument does, and leaving it out again."""
-        return change_of(self.name, self.crud, name), emptied_of(self.name, self.crud, name)
+    def changes(self, name: str) -> dict[str, Effect]:
+        """Return what another value of an argument does, by the kind of change."""
+        return changes_of(self.name, self.crud, name)
+
+    def emptied(self, name: str) -> Effect:
+        """Return what leaving an argument out again does."""
+        return emptied_of(self.name, self.crud, name)
 
 
 def resources() -> list[Resource]:
@@ -78,6 +87,7 @@ def resources() -> list[Resource]:
     return [Resource(item.__name__) for item in found if not item.__name__.startswith("Local")]
 
 
+@cache
 def pages() -> dict[str, str]:
     """Return the text of every page by its file name."""
     all_of = resources()
@@ -110,17 +120,18 @@ def _page(resource: Resource) -> str:
 
 def _argument(resource: Resource, field: Field) -> Sequence[str]:
     model = resource.crud.model
-    changed, emptied = resource.effects(field.name)
+    changed = "; ".join(f"{_CHANGED[effect]} {when}".strip() for when, effect in resource.changes(field.name).items())
     required = model.model_fields[field.name].is_required()
-    schema = model.model_json_schema()
-    kind = field.type + (", secret" if field.name in resource.crud.secret else "")
+    schema = resource.schema
+    kind = field.type + (", in any order" if field.name in resource.crud.unordered else "")
+    kind += ", secret" if field.name in resource.crud.secret else ""
     return (
         f"`{field.name}`",
         kind,
         "required" if required else _default(model.model_fields[field.name].get_default(call_default_factory=True)),
         _allowed(schema["properties"][field.name], schema.get("$defs", {})),
-        _CHANGED[changed],
-        "a note" if field.name in resource.crud.notes else _EMPTIED[emptied],
+        changed,
+        "a note" if field.name in resource.crud.notes else _EMPTIED[resource.emptied(field.name)],
         described(resource, field),
     )
 
@@ -196,9 +207,10 @@ def _changes(resource: Resource) -> Sequence[str]:
     for name in resource.arguments:
         if name in resource.crud.notes:
             continue
-        changed, emptied = resource.effects(name)
-        columns["new" if changed is Effect.REPLACE else "place"].append(f"`{name}`")
-        if emptied is Effect.REPLACE and changed is not Effect.REPLACE:
+        changes, emptied = resource.changes(name), resource.emptied(name)
+        for when, effect in changes.items():
+            columns["new" if effect is Effect.REPLACE else "place"].append(f"`{name}` {when}".strip())
+        if emptied is Effect.REPLACE and Effect.REPLACE not in changes.values():
             columns["new"].append(f"`{name}` when it is left out again")
         if emptied is Effect.KEEP:
             columns["kept"].append(f"`{name}`")

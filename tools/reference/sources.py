@@ -58,22 +58,29 @@ def summary(cls: Any) -> str:
 
 
 def _bases(cls: Any) -> list[Any]:
-    # A TypedDict forgets its bases in `__mro__`.
-    bases = getattr(cls, "__orig_bases__", cls.__bases__)
-    direct = [base for base in bases if getattr(base, "__module__", "").startswith("pulumi_visgate")]
+    # A TypedDict forgets its bases, so they are looked up by the names in its source.
+    module = sys.modules[cls.__module__]
+    found = [getattr(module, base.id, None) for base in _node(cls).bases if isinstance(base, ast.Name)]
+    direct = [base for base in found if getattr(base, "__module__", "").startswith("pulumi_visgate")]
     return [each for base in direct for each in (base, *_bases(base))]
 
 
 def _own_fields(cls: Any) -> dict[str, Field]:
-    [node] = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
-    if not isinstance(node, ast.ClassDef):
-        return {}
+    body = _node(cls).body
     found = {}
-    for statement, following in zip(node.body, [*node.body[1:], None], strict=True):
+    for statement, following in zip(body, [*body[1:], None], strict=True):
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
             name = statement.target.id
             found[name] = Field(name, statement.annotation, _text(following), cls.__module__)
     return found
+
+
+def _node(cls: Any) -> ast.ClassDef:
+    node = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    if not isinstance(node, ast.ClassDef):
+        message = f"{cls!r} is no class"
+        raise TypeError(message)
+    return node
 
 
 def _text(node: ast.stmt | None) -> str:

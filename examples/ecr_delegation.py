@@ -1,0 +1,8 @@
+"""Images in a private ECR repository, without a password."""
+
+import pulumi
+
+from pulumi_visgate import EcrDelegation
+
+worker = EcrDelegation("worker", repository_arn="arn:aws:ecr:us-east-2:123456789012:repository/acme/worker")
+pulumi.export("image", pulumi.Output.concat(worker.registry_uri, "/", worker.repository, ":1"))

@@ -1,0 +1,42 @@
+"""Every program of `examples/`, in one stack, with answers as untidy as a server may give them."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pulumi_visgate.local.emulator.testing import RunpodEmulator
+from pulumi_visgate.runpod import RunpodClient
+from tests.engine.conftest import Stack
+
+pytestmark = pytest.mark.engine
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+TOKEN = "canary-of-the-registry-token"
+PROGRAM = """
+import runpy
+from pathlib import Path
+for example in sorted(Path("examples").glob("*.py")):
+    runpy.run_path(str(example), run_name="__main__")
+"""
+
+
+def test_every_example_is_made_stays_as_it_is_and_goes(
+    stack: Stack, runpod: RunpodClient, runpod_emulator: RunpodEmulator, model_folder: Path
+) -> None:
+    runpod_emulator.set_quirks("reorder", "nulls", "platform_env", "name_suffix", "additions")
+    shutil.copytree(EXAMPLES, stack.folder / "examples")
+    shutil.copytree(model_folder, stack.folder / "models" / "tiny")
+    stack.write(PROGRAM)
+    stack.run("config", "set", "--secret", "registryToken", TOKEN)
+    up = stack.up()
+    assert TOKEN not in up.text
+    assert TOKEN not in stack.exported()
+
+    stack.run("refresh", "--yes", "--skip-preview", "--expect-no-changes")
+    stack.run("preview", "--expect-no-changes")
+
+    stack.run("destroy", "--yes", "--skip-preview")
+    assert not (runpod.list_endpoints() or runpod.list_templates() or runpod.list_registries())
+    [kept] = runpod.list_network_volumes()  # `retain_on_delete`
+    assert kept.name.startswith("datasets-")
