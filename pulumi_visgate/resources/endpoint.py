@@ -7,6 +7,7 @@ import pulumi
 
 from pulumi_visgate.resources._endpoint_crud import EndpointCrud
 from pulumi_visgate.resources._provider import Provider, ResourceArgs, VisgateResource
+from pulumi_visgate.resources._rollout_hooks import rollout_options
 
 
 class EndpointProvider(Provider):
@@ -22,6 +23,17 @@ class CpuFlavorArgs(TypedDict):
     """CPU flavour of the catalog, such as `cpu5c`."""
     vcpus: pulumi.Input[int]
     """Virtual CPUs, a power of two from 2."""
+
+
+class RolloutArgs(TypedDict, total=False):
+    """How `pulumi up` waits for a new release; `{}` waits with all defaults."""
+
+    timeout_s: pulumi.Input[int]
+    """Longest wait in seconds, 600 by default."""
+    on_failure: pulumi.Input[str]
+    """`fail`, the default: the new release stays and `up` fails; `warn`; `rollback`: the former release comes back."""
+    grace_s: pulumi.Input[int]
+    """Seconds for which workers may be unhealthy, with none ready, before that is a failure; 30 by default."""
 
 
 class EndpointArgs(ResourceArgs, total=False):
@@ -73,6 +85,10 @@ class EndpointArgs(ResourceArgs, total=False):
     """Data centers where workers may run; anywhere when left out."""
     network_volume_ids: pulumi.Input[Sequence[pulumi.Input[str]]]
     """Network volumes, at most one for each data center; they also limit where workers run."""
+    rollout: pulumi.Input[RolloutArgs]
+    """Wait until a changed image, environment or place has reached the workers; nobody waits when left out."""
+    drain_timeout_s: pulumi.Input[int]
+    """Seconds that jobs get to finish before a deletion, 0 by default: it cancels them at once."""
     name: pulumi.Input[str]
     """Name at Runpod; derived from project, stack and resource when left out."""
     adopt: pulumi.Input[bool]
@@ -90,14 +106,20 @@ class Endpoint(VisgateResource, module="visgate", name="Endpoint"):
     min_workers: pulumi.Output[int]
     max_workers: pulumi.Output[int]
     run_url: pulumi.Output[str]
+    """Where requests go: jobs of a queue, or the base of a load balancer's own paths."""
     health_url: pulumi.Output[str]
+    """Tells how the endpoint is."""
     hourly_floor_usd: pulumi.Output[float | None]
     """US dollars for an hour of `min_workers`; None for endpoints that older versions made."""
     hourly_ceiling_usd: pulumi.Output[float | None]
     """US dollars for an hour of `max_workers`, on the dearest of the GPU types."""
+    request_urls: pulumi.Output[dict[str, str]]
+    """All URLs by what they do: `run`, `run_sync`, `status`, `stream`, `cancel`, `retry` and `purge_queue` of a queue,
+    `base` of a load balancer, `health` of both."""
 
     def __init__(
         self, resource_name: str, opts: pulumi.ResourceOptions | None = None, **args: Unpack[EndpointArgs]
     ) -> None:
         own = pulumi.ResourceOptions(delete_before_replace=True)
+        own = pulumi.ResourceOptions.merge(own, rollout_options(EndpointCrud, resource_name, args))
         super().__init__(EndpointProvider(), resource_name, args, pulumi.ResourceOptions.merge(own, opts))

@@ -12,9 +12,10 @@ from pulumi_visgate.resources._crud import Inputs, Problem
 from pulumi_visgate.resources._endpoint_crud import EndpointCrud, EndpointInputs
 from pulumi_visgate.resources._placement import Placement
 from pulumi_visgate.resources._provider import Provider, ResourceArgs, VisgateResource
+from pulumi_visgate.resources._rollout_hooks import rollout_options
 from pulumi_visgate.resources._session import Session
 from pulumi_visgate.resources._values import UNKNOWN, Properties, has_unknown
-from pulumi_visgate.resources.endpoint import CpuFlavorArgs
+from pulumi_visgate.resources.endpoint import CpuFlavorArgs, RolloutArgs
 from pulumi_visgate.resources.reconcile import reconcile
 from pulumi_visgate.runpod.models.endpoint import Endpoint
 from visgate_contract.jobs import MODEL_ID_ENV, MODEL_REVISION_ENV
@@ -22,6 +23,7 @@ from visgate_contract.names import EndpointName
 from visgate_contract.pools import PoolPolicy, Window, effective_minimum, next_transition
 from visgate_contract.tasks import Task
 
+DRAINING = "draining-"
 DEFAULT_IDLE_TIMEOUT_S = 60
 DEFAULT_EXECUTION_TIMEOUT_S = 900
 WINDOWS: TypeAdapter[list[Window]] = TypeAdapter(list[Window])
@@ -143,6 +145,10 @@ class WarmPoolCrud(EndpointCrud):
     def api_values(self, values: Properties) -> Properties:
         """Put in the minimum of the moment."""
         return {**values, "min_workers": self._minimum(values)} if _scheduled(values) else values
+
+    def hidden_name(self, props: Properties, /) -> str | None:
+        """Return a name that the gateway does not take for a pool's."""
+        return f"{DRAINING}{props['name']}" if props.get("name") else None
 
     def api_env(self, values: Properties) -> dict[str, str]:
         """Add what the worker must know about its model."""
@@ -295,6 +301,10 @@ class WarmPoolArgs(ResourceArgs, total=False):
     """Data centers where workers may run; anywhere when left out."""
     network_volume_ids: pulumi.Input[Sequence[pulumi.Input[str]]]
     """Network volumes with the model, at most one for each data center."""
+    rollout: pulumi.Input[RolloutArgs]
+    """Wait until a changed image, environment or place has reached the workers; nobody waits when left out."""
+    drain_timeout_s: pulumi.Input[int]
+    """Seconds that jobs get to finish before a deletion, 0 by default: it cancels them at once."""
     name: pulumi.Input[str]
     """Name at Runpod instead of the one that is derived for the gateway to find; for pools that exist already."""
     adopt: pulumi.Input[bool]
@@ -319,10 +329,15 @@ class WarmPool(VisgateResource, module="visgate", name="WarmPool"):
     monthly_floor_usd: pulumi.Output[float | None]
     """US dollars for a month of the workers that the policy keeps, with the windows of an average week."""
     run_url: pulumi.Output[str]
+    """Where jobs go."""
     health_url: pulumi.Output[str]
+    """Tells how the endpoint is."""
+    request_urls: pulumi.Output[dict[str, str]]
+    """All URLs by what they do: `run`, `run_sync`, `status`, `stream`, `cancel`, `retry`, `purge_queue`, `health`."""
 
     def __init__(
         self, resource_name: str, opts: pulumi.ResourceOptions | None = None, **args: Unpack[WarmPoolArgs]
     ) -> None:
         own = pulumi.ResourceOptions(delete_before_replace=True)
+        own = pulumi.ResourceOptions.merge(own, rollout_options(WarmPoolCrud, resource_name, args))
         super().__init__(WarmPoolProvider(), resource_name, args, pulumi.ResourceOptions.merge(own, opts))
