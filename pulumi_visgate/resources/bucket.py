@@ -309,7 +309,9 @@ class Bucket(VisgateResource, module="visgate", name="Bucket"):
 
     name: pulumi.Output[str]
     endpoint: pulumi.Output[str | None]
+    """URL of the store; None for AWS."""
     region: pulumi.Output[str]
+    """Region of the store."""
 
     def __init__(
         self, resource_name: str, opts: pulumi.ResourceOptions | None = None, **args: Unpack[BucketArgs]

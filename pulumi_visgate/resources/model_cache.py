@@ -216,10 +216,13 @@ class ModelCache(VisgateResource, module="visgate", name="ModelCache"):
     digest: pulumi.Output[str]
     """Identity of the content."""
     prefix: pulumi.Output[str]
+    """Folder of the model, with all of its revisions."""
     path: pulumi.Output[str | None]
     """Folder of the current revision."""
     file_count: pulumi.Output[int]
+    """Files of the current revision."""
     size_bytes: pulumi.Output[int]
+    """Their size in bytes."""
 
     def __init__(
         self, resource_name: str, opts: pulumi.ResourceOptions | None = None, **args: Unpack[ModelCacheArgs]

@@ -68,6 +68,7 @@ class SigningKey(VisgateResource, module="visgate", name="SigningKey"):
     """The platform's signing key; every user's webhook secret is derived from it."""
 
     value: pulumi.Output[str]
+    """The key. Always secret."""
 
     def __init__(
         self, resource_name: str, opts: pulumi.ResourceOptions | None = None, **args: Unpack[SigningKeyArgs]
