@@ -243,7 +243,8 @@ def _loss(kind: str, action: Action, old: State | None) -> str:
         return ""
     replaced, values = action is Action.REPLACE, old.outputs | old.inputs
     what = kind.rpartition(":")[2]
-    if old.retain_on_delete:
+    spared = what == "NetworkVolume" and values.get("adopted") and not values.get("delete_data")
+    if old.retain_on_delete or spared:
         return "leaves the stack but stays where it is, with its data and its price" if _holds_data(what) else ""
     if what == "NetworkVolume":
         after = "; a new, empty one takes its place" if replaced else ""

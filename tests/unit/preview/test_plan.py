@@ -72,6 +72,8 @@ LOSSES: list[tuple[str, str, dict[str, Any], dict[str, Any], str]] = [
     ("delete", "NetworkVolume", {}, {}, "deleted with everything on it"),
     ("replace", "NetworkVolume", {}, {}, "a new, empty one takes its place"),
     ("delete", "NetworkVolume", {}, {"retainOnDelete": True}, "stays where it is"),
+    ("delete", "NetworkVolume", {"adopted": True}, {}, "stays where it is"),
+    ("delete", "NetworkVolume", {"adopted": True, "delete_data": True}, {}, "deleted with everything on it"),
     ("delete", "Bucket", {"force_destroy": True}, {}, "with every object in it"),
     ("delete", "Bucket", {}, {}, "fails while there are objects in it"),
     ("replace", "aws:s3/bucketV2:BucketV2", {"forceDestroy": True}, {}, "with every object in it; a new"),
