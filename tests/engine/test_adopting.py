@@ -197,13 +197,17 @@ def full_account(runpod: RunpodClient, account: dict[str, str], key: str) -> Non
 
 
 def test_an_account_becomes_a_stack(
-    stack: Stack, runpod: RunpodClient, runpod_emulator: RunpodEmulator, account: dict[str, str]
+    environment: dict[str, str],
+    tmp_path: Path,
+    runpod: RunpodClient,
+    runpod_emulator: RunpodEmulator,
+    account: dict[str, str],
 ) -> None:
+    stack = Stack(tmp_path / "infra", environment)
     runpod_emulator.set_quirks("reorder", "nulls", "platform_env", "name_suffix", "additions")
     full_account(runpod, account, runpod_emulator.key)
     before = runpod_emulator.account()
-    (stack.folder / "__main__.py").unlink()
-    said = [visgate(stack)]
+    said = [visgate(stack, "--stack", "dev")]
     taking = ("import", "--file", "import.json", "--yes", "--generate-code=false", "--protect=false")
     runpod_emulator.reset_requests()
     said.append(stack.run(*taking).text)
@@ -217,15 +221,13 @@ def test_an_account_becomes_a_stack(
     assert "11 unchanged" in said[-1]
     assert runpod_emulator.account() == before
 
-    said.append(visgate(stack, "--force", "--program", "more.py"))
-    assert "There is nothing to import." in said[-1]
     files = [file.read_text() for file in stack.folder.iterdir() if file.is_file()]
     state = stack.exported()
     for text in (*said, *files, state):
         assert ENV_SECRET not in text
         assert runpod_emulator.key not in text
     owners = re.findall(r'"owner": "([^"]+)"', state)
-    assert {owner.rsplit("/", 1)[0] for owner in owners} == {"engine/dev"}
+    assert {owner.rsplit("/", 1)[0] for owner in owners} == {"infra/dev"}
 
     stack.run("destroy", "--yes", "--skip-preview")
     [registry] = runpod.list_registries()
