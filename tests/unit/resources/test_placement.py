@@ -1,13 +1,17 @@
 """Plans against the catalog: what is warned about, what fails, what it costs, and what is asked for."""
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
+from pulumi_visgate.local.emulator.testing import RunpodEmulator
 from pulumi_visgate.resources._crud import Crud
 from pulumi_visgate.resources._endpoint_crud import EndpointCrud
-from pulumi_visgate.resources._settings import Market
+from pulumi_visgate.resources._session import Session
+from pulumi_visgate.resources._settings import Market, Settings
 from pulumi_visgate.resources._values import UNKNOWN
 from pulumi_visgate.resources.network_volume import NetworkVolumeCrud
 from pulumi_visgate.resources.warm_pool import WarmPoolCrud
@@ -287,3 +291,29 @@ def test_a_state_of_an_older_version_shows_no_change(session: MemorySession, mem
 def test_costs_of_the_program_are_not_believed(session: MemorySession) -> None:
     checked, _ = check(EndpointCrud(session), GPU, hourly_floor_usd=99)
     assert checked["hourly_floor_usd"] == 0
+
+
+def test_a_real_catalog_answers_for_gpus_cpus_and_volumes_in_one_call_each(runpod_emulator: RunpodEmulator) -> None:
+    key = SecretStr(runpod_emulator.key)
+    settings = Settings(runpod_api_key=key, runpod_api_url=runpod_emulator.api_url, market=Market.FAIL)
+    session = Session(settings)
+    session.report = heard = Heard()
+    runpod_emulator.set_stock("ADA_24", "EU-SE-1")
+    runpod_emulator.set_stock("cpu3c", level="LOW")
+    volume, _ = NetworkVolumeCrud(session).create({"name": "v", "size_gb": 10, "data_center": "EU-SE-1"})
+    runpod_emulator.reset_requests()
+    crud = EndpointCrud(session)
+    assert check(crud, GPU, gpus_per_worker=2, min_workers=1)[0]["hourly_floor_usd"] == 2.2
+    [(name, reason)] = check(crud, GPU, gpus_per_worker=2, network_volume_ids=[volume])[1]
+    assert name == "network_volume_ids"
+    assert "Other data centers: EU-CZ-1 (HIGH), EU-RO-1 (HIGH), EUR-IS-1 (HIGH)." in reason
+    assert "AMPERE_24 (24 GB, HIGH, $1.38 an hour)" in reason  # two of them
+    checked, problems = check(crud, CPU, cpus=[{"id": "cpu3c", "vcpus": 4}], min_workers=1, min_cuda_version=None)
+    assert (checked["hourly_floor_usd"], problems) == (0.16, [])
+    [warned] = heard.warned
+    assert "there is only LOW stock of cpu3c with 4 vCPUs anywhere" in warned
+    assert "Other CPUs: cpu5c with 4 vCPUs (8 GB, HIGH, $0.18 an hour)" in warned
+    session.runpod.delete_network_volume(volume)
+    session.runpod.close()
+    asked = Counter(runpod_emulator.requests())
+    assert asked == Counter({"listGpuTypes": 1, "listDataCenters": 1, "listCpuTypes": 1, "deleteNetworkVolume": 1})

@@ -1,6 +1,6 @@
 import pytest
 
-from pulumi_visgate.resources._settings import Settings, is_loopback
+from pulumi_visgate.resources._settings import Market, Settings, is_loopback
 from pulumi_visgate.resources.errors import ConfigError
 
 CANARY = "rpa_CANARYCANARYCANARY"
@@ -14,12 +14,15 @@ def test_configuration_wins_over_the_environment_and_secrets_stay_out_of_repr() 
         "VISGATE_S3_ACCESS_KEY_ID": "id",
         "VISGATE_S3_SECRET_ACCESS_KEY": "s3-canary",
         "VISGATE_HOST_TOKEN": "host-canary",
+        "HF_TOKEN": "hf_canary",
+        "HF_ENDPOINT": "http://127.0.0.1:3/",
     }
     settings = Settings.read({"visgate:runpodApiKey": CANARY}.get, environ)
     assert settings.require_key() == CANARY
     assert settings.runpod_api_url == "http://127.0.0.1:1"
     assert settings.volume_store == settings.store  # the local S3 server fronts the volumes, too
-    assert set(settings.secrets()) == {CANARY, "s3-canary", "host-canary"}
+    assert set(settings.secrets()) == {CANARY, "s3-canary", "host-canary", "hf_canary"}
+    assert settings.hf_endpoint == "http://127.0.0.1:3"
     for secret in settings.secrets():
         assert secret not in repr(settings)
     assert hash(settings) == hash(Settings.read({"visgate:runpodApiKey": CANARY}.get, environ))
@@ -52,9 +55,22 @@ def test_a_key_is_only_sent_over_https_or_to_this_machine(url: str) -> None:
         Settings.read({"visgate:runpodApiUrl": url}.get, {})
 
 
+def test_a_token_is_only_sent_to_a_hub_over_https() -> None:
+    with pytest.raises(ConfigError, match="visgate:hfEndpoint must be an https URL"):
+        Settings.read({"visgate:hfEndpoint": "http://hub.example"}.get, {"HF_TOKEN": "hf_canary"})
+
+
 @pytest.mark.parametrize(
     ("url", "local"),
     [("http://127.0.0.1:80", True), ("http://[::1]:80", True), ("http://localhost", True), ("https://a.b", False)],
 )
 def test_loopback(url: str, local: bool) -> None:
     assert is_loopback(url) == local
+
+
+def test_what_a_plan_without_stock_does_is_a_choice_of_three() -> None:
+    assert Settings.read(lambda _: None, {}).market == Market.WARN
+    assert Settings.read({"visgate:market": "off"}.get, {"VISGATE_MARKET": "fail"}).market == Market.OFF
+    assert Settings.read(lambda _: None, {"VISGATE_MARKET": " FAIL "}).market == Market.FAIL
+    with pytest.raises(ConfigError, match="visgate:market must be one of warn, fail, off; 'error' was given"):
+        Settings.read({"visgate:market": "error"}.get, {})
