@@ -73,9 +73,9 @@ def _value(name: str, endpoint: Endpoint, asked: Any) -> Any:
         kept = {field: getattr(endpoint.workers, field) for field in asked.model_fields_set}
         return {field: value for field, value in kept.items() if value is not None}
     if name == "scaling":
-        return endpoint.scaling.model_dump()
+        return endpoint.scaling.model_dump(by_alias=False)
     if name == "gpu" and endpoint.gpu is not None:
-        gpu = endpoint.gpu.model_dump(include=set(type(asked).model_fields))
+        gpu = endpoint.gpu.model_dump(by_alias=False, include=set(type(asked).model_fields))
         return gpu | {"min_cuda_version": gpu["min_cuda_version"] or ""}
     if name == "cpu" and endpoint.cpu is not None:
         return [{"id": cpu.id, "vcpu_count": cpu.vcpu_count} for cpu in endpoint.cpu]
@@ -90,7 +90,7 @@ def remaining(change: UpdateEndpoint, endpoint: Endpoint) -> UpdateEndpoint | No
         endpoint: As it is now.
     """
     now = undo(change, endpoint)
-    asked, there = change.model_dump(exclude_unset=True), now.model_dump(exclude_unset=True)
+    asked, there = (one.model_dump(by_alias=False, exclude_unset=True) for one in (change, now))
     kept = {name: value for name, value in asked.items() if name == "template_id" or _differs(value, there, name)}
     return UpdateEndpoint.model_validate(kept) if kept else None
 

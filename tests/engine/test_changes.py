@@ -21,16 +21,16 @@ for name, (kind, args) in json.loads(os.environ["SPEC"]).items():
 """
 GPU: dict[str, object] = {"image": "acme/worker:1", "gpu_pools": ["ADA_24", "AMPERE_24"]}
 VOLUME: dict[str, object] = {"size_gb": 20, "data_center": "EU-RO-1"}
-LOSS: dict[str, object] = {"delete_data": True}
+SCRATCH: dict[str, object] = {**VOLUME, "delete_data": True}
 WINDOW = {"start": "00:00", "end": "24:00", "timezone": "Europe/Berlin"}
 POOL: dict[str, object] = {"model_id": "acme/tiny", **GPU}
 
 # name: kind, before, after, operation
 TABLE: dict[str, tuple[str, dict[str, object], dict[str, object], str | None]] = {
     "renamed-volume": ("NetworkVolume", {**VOLUME, "name": "one"}, {**VOLUME, "name": "two"}, "update"),
-    "grown-volume": ("NetworkVolume", VOLUME, {**VOLUME, "size_gb": 30}, "update"),
-    "shrunk-volume": ("NetworkVolume", VOLUME, {**VOLUME, "size_gb": 10, **LOSS}, "replace"),
-    "moved-volume": ("NetworkVolume", VOLUME, {**VOLUME, "data_center": "US-KS-2", **LOSS}, "replace"),
+    "grown-volume": ("NetworkVolume", SCRATCH, {**SCRATCH, "size_gb": 30}, "update"),
+    "shrunk-volume": ("NetworkVolume", SCRATCH, {**SCRATCH, "size_gb": 10}, "replace"),
+    "moved-volume": ("NetworkVolume", SCRATCH, {**SCRATCH, "data_center": "US-KS-2"}, "replace"),
     "tiered-volume": ("NetworkVolume", VOLUME, {**VOLUME, "tier": "STANDARD"}, None),
     "more-pools": ("Endpoint", GPU, {**GPU, "gpu_pools": ["ADA_24"]}, "update"),
     "same-pools": ("Endpoint", GPU, {**GPU, "gpu_pools": ["AMPERE_24", "ADA_24"]}, None),
