@@ -7,7 +7,7 @@ from tests.contract.account import Account, account
 from tools.reference.fields import BASES, OWNER
 
 __all__ = ["account"]
-pytestmark = [pytest.mark.contract, pytest.mark.xdist_group("every-field")]
+pytestmark = pytest.mark.contract
 
 BALANCER = {**BASES["Endpoint"], "owner": OWNER, "routing": "LOAD_BALANCER", "request_count": 2}
 FROM_TEMPLATE = {"gpu_pools": ["ADA_24"], "owner": OWNER, "template_id": "$template1"}

@@ -9,7 +9,7 @@ from tests.contract.account import Account, account
 from tools.reference.fields import DERIVED, TABLE, Effect, Part, Row, inputs
 
 __all__ = ["account"]
-pytestmark = [pytest.mark.contract, pytest.mark.xdist_group("every-field")]
+pytestmark = pytest.mark.contract
 
 ROWS = [
     pytest.param(resource, row, id=f"{resource}-{row.input}-{number}")

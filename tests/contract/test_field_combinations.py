@@ -11,7 +11,7 @@ from tests.contract.account import Account, account
 from tools.reference.fields import BASES, OWNER, TABLE
 
 __all__ = ["account"]
-pytestmark = [pytest.mark.contract, pytest.mark.xdist_group("every-field")]
+pytestmark = pytest.mark.contract
 
 Program = dict[str, Any]
 EXAMPLES = 25

@@ -9,7 +9,7 @@ from tests.contract.account import Account, account
 from tools.reference.fields import BASES, OWNER
 
 __all__ = ["account"]
-pytestmark = [pytest.mark.contract, pytest.mark.xdist_group("every-field")]
+pytestmark = pytest.mark.contract
 
 DAY_S = 86_400
 ALL_DAY = [{"start": "00:00", "end": "24:00", "timezone": "Europe/Berlin", "min_workers": 1}]
