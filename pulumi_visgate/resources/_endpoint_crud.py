@@ -123,10 +123,7 @@ class EndpointCrud(Crud, WithEnv):
             for name in ("excluded_gpu_types", "gpus_per_worker", "allowed_cuda_versions", "min_cuda_version"):
                 if name in given:
                     yield Problem(name, "needs gpu_pools.")
-        for name in ("excluded_gpu_types", "cpus"):
-            listed = known_items(values, name)
-            if any(item in listed[:place] for place, item in enumerate(listed)):
-                yield Problem(name, "names one twice.")
+        yield from repeated(values, ("cpus", *self.unordered))
         if {"allowed_cuda_versions", "min_cuda_version"} <= given:
             yield Problem("min_cuda_version", "cannot be combined with allowed_cuda_versions.")
         yield from _scaling_rules(values, given)
@@ -305,6 +302,14 @@ class EndpointCrud(Crud, WithEnv):
         outputs["rollout_pending"] = props.get("rollout_pending")
         noted = {name: value for name, value in props.items() if name != "env_fingerprints"}
         return self.found(observed, outputs, noted)
+
+
+def repeated(values: Properties, names: Iterable[str]) -> Iterator[Problem]:
+    """Refuse lists that name something twice: the API refuses them, or answers with a list that looks changed."""
+    for name in names:
+        listed = known_items(values, name)
+        if any(item in listed[:place] for place, item in enumerate(listed)):
+            yield Problem(name, "names one twice.")
 
 
 def _without_idle_timeout(values: Properties) -> bool:

@@ -76,7 +76,9 @@ class EndpointArgs(ResourceArgs, total=False):
     request_count: pulumi.Input[int]
     """Scale on this many requests in flight for each worker, instead of waiting time."""
     routing: pulumi.Input[str]
-    """`QUEUE`, the default, or `LOAD_BALANCER`. A change replaces the endpoint."""
+    """`QUEUE`, the default, or `LOAD_BALANCER`, which needs `request_count` and sends requests straight to the workers:
+    to `PORT` of `env`, 80 by default, with `PORT_HEALTH` and `HEALTH_CHECK_PATH` for its probes. A change replaces the
+    endpoint."""
     execution_timeout_s: pulumi.Input[int]
     """Longest execution of one request in seconds, 300 by default."""
     flashboot: pulumi.Input[str]

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pulumi_visgate.resources._adopt import OneOfAName
 from pulumi_visgate.resources._crud import Crud, Found, NamedInputs, Problem, WithEnv
-from pulumi_visgate.resources._endpoint_crud import CudaVersion, Env
+from pulumi_visgate.resources._endpoint_crud import CudaVersion, Env, repeated
 from pulumi_visgate.resources._provider import Provider, ResourceArgs, VisgateResource
 from pulumi_visgate.resources._users import template_users
 from pulumi_visgate.resources._values import Properties
@@ -63,6 +63,7 @@ class TemplateCrud(Crud, WithEnv):
 
     def rules(self, values: Properties, /) -> Iterator[Problem]:
         """A public template shows its environment to everyone."""
+        yield from repeated(values, self.unordered)
         if values.get("public") is True and values.get("env"):
             yield Problem("public", "cannot be true for a template with env: everyone could read it.")
 

@@ -34,6 +34,11 @@ def test_what_was_set_and_is_left_out_is_cleared(session: MemorySession, memory:
     assert crud.diff(outs, news).changed == ()
 
 
+def test_a_port_is_named_once(session: MemorySession) -> None:
+    _, problems = TemplateCrud(session).check({}, {**TEMPLATE, "ports": ["80/http", "80/http"]})
+    assert [(problem.property, problem.reason) for problem in problems] == [("ports", "names one twice.")]
+
+
 def test_secrets_are_not_published(session: MemorySession) -> None:
     _, problems = TemplateCrud(session).check({}, {**TEMPLATE, "public": True, "env": {"A": "1"}})
     assert [problem.property for problem in problems] == ["public"]

@@ -58,6 +58,8 @@ def test_the_policy_decides_the_minimum(crud: WarmPoolCrud) -> None:
         ),
         ({"min_workers": 1}, "min_workers", "must be 0 for policy on_demand"),
         ({"policy": "always_on", "min_workers": 0}, "min_workers", "at least 1"),
+        ({"routing": "LOAD_BALANCER", "request_count": 2}, "routing", "Use Endpoint"),
+        ({"template_id": "t1"}, "template_id", "Use Endpoint"),
         ({"task": "text2speech"}, "task", "text2img"),
         ({"env": {"VISGATE_MODEL_ID": "x"}}, "env", "is set from model_id"),
         ({"policy": "always_on", "min_workers": 5}, "min_workers", "above max_workers"),
