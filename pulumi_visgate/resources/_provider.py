@@ -29,6 +29,7 @@ from pulumi.output import Unknown
 
 from pulumi_visgate.resources._crud import Crud
 from pulumi_visgate.resources._engine_log import engine_log
+from pulumi_visgate.resources._lifeline import end_with_engine
 from pulumi_visgate.resources._named import Unresolved, id_by_name
 from pulumi_visgate.resources._report import Silent
 from pulumi_visgate.resources._session import Session, session_for
@@ -64,6 +65,8 @@ class Provider(ResourceProvider):
     def configure(self, req: ConfigureRequest) -> None:
         """Read the settings; what is wrong with them is told by `check`, which can name it."""
         _quiet_tracebacks()
+        if _in_host():
+            end_with_engine()
         try:
             self._session = session_for(Settings.read(req.config.get, os.environ))
             if _in_host() and isinstance(self._session.report, Silent):
