@@ -14,7 +14,7 @@ __all__ = ["account"]
 pytestmark = pytest.mark.contract
 
 Program = dict[str, Any]
-EXAMPLES = 25
+EXAMPLES = 60
 
 _ENV = st.dictionaries(
     st.sampled_from(["A", "PORT", "PORT_HEALTH", "SHARED", "T"]), st.sampled_from(["", "1", "two words"]), max_size=4
