@@ -37,6 +37,8 @@ def test_every_example_is_made_stays_as_it_is_and_goes(
     stack.run("preview", "--expect-no-changes")
 
     stack.run("destroy", "--yes", "--skip-preview")
-    assert not (runpod.list_endpoints() or runpod.list_templates() or runpod.list_registries())
+    assert runpod.list_endpoints() == []
+    assert runpod.list_templates() == []
+    assert runpod.list_registries() == []
     [kept] = runpod.list_network_volumes()  # `retain_on_delete`
     assert kept.name.startswith("datasets-")
