@@ -72,6 +72,11 @@ e2e: setup ## the tiers with the whole local stack
 	@$(ENTER)
 	.venv/bin/pytest -m "e2e or chaos or canary"
 
+.PHONY: chaos
+chaos: setup ## 200 random sequences of runs, kills and faults; SEED=… for one, SEQUENCES=… for others
+	@$(ENTER)
+	.venv/bin/pytest tests/chaos -n 2 --dist load $(if $(SEED),--seed $(SEED),--first $(or $(FIRST),1) --sequences $(or $(SEQUENCES),200))
+
 .PHONY: bench
 bench: setup ## the benchmarks; writes bench/results.json
 	@$(ENTER)
