@@ -3,6 +3,7 @@
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Barrier
 
 import pytest
@@ -91,7 +92,7 @@ def test_many_creates_cost_two_lists() -> None:
     process = account.process()
     for number in range(64):
         name = f"sd-{number}"
-        assert process.find_or_create(name, lambda name=name: account.create(name), derived=True)[1] is False
+        assert process.find_or_create(name, partial(account.create, name), derived=True)[1] is False
     assert account.lists == 2
     assert len(account.things) == 64
 
