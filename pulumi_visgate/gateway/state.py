@@ -18,7 +18,7 @@ from pulumi_visgate.gateway.services.provision import Provisioner
 from pulumi_visgate.gateway.services.submit import Submitter
 from pulumi_visgate.gateway.services.uploads import Uploads
 from pulumi_visgate.gateway.settings import Settings
-from pulumi_visgate.runpod import AsyncRunpodClient, RetryPolicy
+from pulumi_visgate.runpod import AsyncRunpodClient, RetryPolicy, Transport
 from visgate_contract.errors import ErrorCode
 
 _NO_KEY = "no-key-yet"
@@ -36,7 +36,7 @@ class Clients:
         resolver: Resolves receivers' names.
     """
 
-    runpod: httpx.AsyncBaseTransport | None = None
+    runpod: Transport | None = None
     webhooks: httpx.AsyncClient | None = None
     resolver: egress.Resolver = egress.system_resolver
 

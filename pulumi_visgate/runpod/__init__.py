@@ -1,6 +1,7 @@
-"""Layer 1: the typed client of Runpod API v2 and its job API; knows httpx and pydantic, never Pulumi."""
+"""Layer 1: the typed client of Runpod API v2 and its job API; knows httpx, aiohttp and pydantic, never Pulumi."""
 
 from pulumi_visgate.runpod._policy import RetryPolicy
+from pulumi_visgate.runpod._transport import Transport
 from pulumi_visgate.runpod.client import API_URL, JOBS_URL, AsyncRunpodClient, RunpodClient
 from pulumi_visgate.runpod.errors import (
     BadRequest,
@@ -36,6 +37,7 @@ __all__ = [
     "RunpodError",
     "RunpodUnreachable",
     "ServerFault",
+    "Transport",
     "Unauthorized",
     "UnexpectedAnswer",
     "Unprocessable",

@@ -1,6 +1,6 @@
-"""What both clients do with httpx: limits, timeouts, bounded bodies, and what its errors mean."""
+"""What both clients share about HTTP: limits, bounded bodies, the words for what fails; and how httpx is asked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -12,10 +12,19 @@ from pulumi_visgate.runpod._exchange import Fault, Send
 from pulumi_visgate.runpod.logs import HEARTBEAT_S
 
 # A followed log holds its connection for hours, so the ceiling is far above what calls alone would need.
-LIMITS = httpx.Limits(max_connections=2_000, max_keepalive_connections=100, keepalive_expiry=30.0)
+MAX_CONNECTIONS = 2_000
+KEEP_S = 30.0
+LIMITS = httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=100, keepalive_expiry=KEEP_S)
 
-_CONNECT_S = 5.0
+CONNECT_S = 5.0
 _MAX_BODY = 64 * 1024 * 1024  # a job's result is at most 20 MB
+
+TOO_SLOW = Fault("no complete answer in time", sent=True, timed_out=True)
+NO_CONNECTION = Fault("no connection in time", sent=False, timed_out=True)
+NOT_LET_THROUGH = Fault("the proxy did not let it through", sent=False)
+UNSENDABLE = Fault("the request could not be sent", sent=False)
+UNREADABLE = Fault("the answer's encoding is broken", sent=True)
+BROKEN = Fault("the connection broke before the answer was complete", sent=True)
 
 
 @cache
@@ -31,7 +40,7 @@ def arguments(step: Send) -> dict[str, Any]:
         "url": step.url,
         "headers": dict(step.headers),
         "json": step.json,
-        "timeout": httpx.Timeout(step.timeout_s, connect=min(_CONNECT_S, step.timeout_s)),
+        "timeout": httpx.Timeout(step.timeout_s, connect=min(CONNECT_S, step.timeout_s)),
     }
 
 
@@ -63,23 +72,19 @@ class Body:
             return TOO_SLOW
         return None
 
-    def reply(self, response: httpx.Response) -> Reply:
+    def reply(self, status: int, headers: Mapping[str, str]) -> Reply:
         """Return the whole answer."""
-        return Reply(response.status_code, response.headers, bytes(self._content))
+        return Reply(status, headers, bytes(self._content))
 
 
-TOO_SLOW = Fault("no complete answer in time", sent=True, timed_out=True)
-
-_NO_CONNECTION = Fault("no connection in time", sent=False, timed_out=True)
-_BROKEN = Fault("the connection broke before the answer was complete", sent=True)
 _FAULTS: tuple[tuple[type[httpx.RequestError], Fault], ...] = (
-    (httpx.ConnectTimeout, _NO_CONNECTION),
-    (httpx.PoolTimeout, _NO_CONNECTION),
+    (httpx.ConnectTimeout, NO_CONNECTION),
+    (httpx.PoolTimeout, NO_CONNECTION),
     (httpx.TimeoutException, TOO_SLOW),
-    (httpx.ProxyError, Fault("the proxy did not let it through", sent=False)),
-    (httpx.LocalProtocolError, Fault("the request could not be sent", sent=False)),
-    (httpx.UnsupportedProtocol, Fault("the request could not be sent", sent=False)),
-    (httpx.DecodingError, Fault("the answer's encoding is broken", sent=True)),
+    (httpx.ProxyError, NOT_LET_THROUGH),
+    (httpx.LocalProtocolError, UNSENDABLE),
+    (httpx.UnsupportedProtocol, UNSENDABLE),
+    (httpx.DecodingError, UNREADABLE),
 )
 
 
@@ -87,4 +92,4 @@ def fault_of(error: httpx.RequestError) -> Fault:
     """Return what an error of httpx means, without the request that it holds."""
     if isinstance(error, httpx.ConnectError):
         return Fault(f"not connected: {error}", sent=False)
-    return next((fault for kind, fault in _FAULTS if isinstance(error, kind)), _BROKEN)
+    return next((fault for kind, fault in _FAULTS if isinstance(error, kind)), BROKEN)

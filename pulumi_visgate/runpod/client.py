@@ -24,6 +24,7 @@ from pulumi_visgate.runpod._exchange import Core, Exchange, Fault, Pause, Send
 from pulumi_visgate.runpod._http import LIMITS, TOO_SLOW, Body, arguments, fault_of, opening, user_agent
 from pulumi_visgate.runpod._operations import Asynchronous, Blocking, secret
 from pulumi_visgate.runpod._policy import RetryPolicy
+from pulumi_visgate.runpod._transport import Answer, Broken, Transport
 from pulumi_visgate.runpod.errors import RunpodError
 from pulumi_visgate.runpod.models.logs import LogLine, LogQuery, LogSource
 
@@ -175,7 +176,7 @@ class RunpodClient(Blocking):
                 for chunk in response.iter_bytes():
                     if (fault := body.add(chunk)) is not None:
                         return fault
-                return body.reply(response)
+                return body.reply(response.status_code, response.headers)
         except httpx.RequestError as error:
             return fault_of(error)
 
@@ -217,7 +218,7 @@ class AsyncRunpodClient(Asynchronous):
         base_url: str = API_URL,
         jobs_url: str = JOBS_URL,
         timeout_s: float = 30.0,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: Transport | None = None,
         retry: RetryPolicy | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -234,7 +235,7 @@ class AsyncRunpodClient(Asynchronous):
             jitter=jitter,
         )
         self._sleep = sleep
-        self._http = httpx.AsyncClient(transport=transport, limits=LIMITS)
+        self._transport = transport or _network()
         self._owns_connections = True
 
     async def __aenter__(self) -> Self:
@@ -248,7 +249,7 @@ class AsyncRunpodClient(Asynchronous):
     async def aclose(self) -> None:
         """Close the connections, unless they belong to the client this one was made from."""
         if self._owns_connections:
-            await self._http.aclose()
+            await self._transport.aclose()
 
     async def perform(self, call: Call[T]) -> T:
         """Carry out a prepared call.
@@ -283,21 +284,21 @@ class AsyncRunpodClient(Asynchronous):
         """
         query = LogQuery(source=source, tail=tail, since=since)
         session = logs.LogSession(endpoint_id, worker_id, query, last_event_id)
-        while (response := await self._connected(session)) is not None:
+        while (answer := await self._connected(session)) is not None:
             fault: Fault | None = None
-            async with contextlib.aclosing(response):
-                session.opened(response.headers.get("content-type", ""))
+            async with contextlib.aclosing(answer):
+                session.opened(answer.headers.get("content-type", ""))
                 try:
-                    async with contextlib.aclosing(httpx_sse.EventSource(response).aiter_sse()) as events:
+                    async with contextlib.aclosing(_events(answer)) as events:
                         async for event in events:
                             if (line := session.line(event)) is not None:
                                 yield line
-                except httpx.RequestError as error:
-                    fault = fault_of(error)
+                except Broken as error:
+                    fault = error.fault
             await self._sleep(session.ended(fault))
 
-    async def _connected(self, session: logs.LogSession) -> httpx.Response | None:
-        opened: list[httpx.Response] = []
+    async def _connected(self, session: logs.LogSession) -> Answer | None:
+        opened: list[Answer] = []
         try:
             await self._run(self._core.exchange(session.call()), functools.partial(self._open, opened))
         except RunpodError as error:
@@ -316,29 +317,51 @@ class AsyncRunpodClient(Asynchronous):
                 return result
 
     async def _send(self, step: Send) -> Reply | Fault:
-        body = Body(self._core.clock, step.timeout_s)
         try:
-            async with asyncio.timeout(step.timeout_s), self._http.stream(**arguments(step)) as response:
-                async for chunk in response.aiter_bytes():
-                    if (fault := body.add(chunk)) is not None:
-                        return fault
-                return body.reply(response)
-        except TimeoutError:
-            return TOO_SLOW
-        except httpx.RequestError as error:
-            return fault_of(error)
-
-    async def _open(self, opened: list[httpx.Response], step: Send) -> Reply | Fault:
-        try:
-            request = self._http.build_request(**arguments(step))
             async with asyncio.timeout(step.timeout_s):
-                response = await self._http.send(request, stream=True)
-                if response.is_success:
-                    opened.append(response)
-                    return opening(response)
-                async with contextlib.aclosing(response):
-                    return Reply(response.status_code, response.headers, await response.aread())
+                answer = await self._transport.send(step)
+                async with contextlib.aclosing(answer):
+                    return await self._read(answer, step)
         except TimeoutError:
             return TOO_SLOW
-        except httpx.RequestError as error:
-            return fault_of(error)
+        except Broken as error:
+            return error.fault
+
+    async def _open(self, opened: list[Answer], step: Send) -> Reply | Fault:
+        try:
+            async with asyncio.timeout(step.timeout_s):
+                answer = await self._transport.send(step, silence_s=logs.HEARTBEAT_S)
+                head = Reply(answer.status, answer.headers, b"")
+                if head.ok:
+                    opened.append(answer)
+                    return head
+                async with contextlib.aclosing(answer):
+                    return await self._read(answer, step)
+        except TimeoutError:
+            return TOO_SLOW
+        except Broken as error:
+            return error.fault
+
+    async def _read(self, answer: Answer, step: Send) -> Reply | Fault:
+        body = Body(self._core.clock, step.timeout_s)
+        while part := await answer.read():
+            if (fault := body.add(part)) is not None:
+                return fault
+        return body.reply(answer.status, answer.headers)
+
+
+def _network() -> Transport:
+    from pulumi_visgate.runpod._aiohttp import AiohttpTransport  # noqa: PLC0415, a blocking client never needs it
+
+    return AiohttpTransport()
+
+
+def _events(answer: Answer) -> AsyncGenerator[httpx_sse.ServerSentEvent, None]:
+    """Return the events of a stream, whose parser is that of the blocking client and reads httpx's answers."""
+
+    async def parts() -> AsyncGenerator[bytes, None]:
+        while part := await answer.read():
+            yield part
+
+    headers = {"content-type": answer.headers["content-type"]}
+    return httpx_sse.EventSource(httpx.Response(answer.status, headers=headers, content=parts())).aiter_sse()

@@ -13,6 +13,7 @@ from schemathesis.specs.openapi.checks import ignored_auth, positive_data_accept
 from pulumi_visgate.gateway.app import create_app
 from pulumi_visgate.gateway.settings import OfferedModel, Settings
 from pulumi_visgate.gateway.state import Clients
+from tests.handled import Handled
 
 pytestmark = pytest.mark.contract
 
@@ -57,7 +58,7 @@ def application() -> FastAPI:
         rate_per_ip="100000/second",
     )
     webhooks = httpx.AsyncClient(transport=httpx.MockTransport(deaf))
-    return create_app(given, clients=Clients(httpx.MockTransport(empty_account), webhooks, public))
+    return create_app(given, clients=Clients(Handled(empty_account), webhooks, public))
 
 
 schema = schemathesis.openapi.from_asgi("/openapi.json", application())

@@ -13,6 +13,7 @@ from pulumi_visgate.gateway.app import create_app
 from pulumi_visgate.gateway.settings import OfferedModel, Settings
 from pulumi_visgate.gateway.state import Clients
 from pulumi_visgate.runpod._policy import shared_quota
+from tests.handled import Handled
 
 KEY = "rpa_CANARYKEY0000000000000000000001"
 SIGNING_KEY = "signing-key-of-the-tests-0123456789"
@@ -34,8 +35,8 @@ class FakeRunpod:
         self.before: Callable[[str], Any] | None = None
         self._ids = itertools.count(1)
 
-    def transport(self) -> httpx.MockTransport:
-        return httpx.MockTransport(self.handle)
+    def transport(self) -> Handled:
+        return Handled(self.handle)
 
     async def handle(self, request: httpx.Request) -> httpx.Response:
         await asyncio.sleep(0)

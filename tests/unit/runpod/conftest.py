@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from pulumi_visgate.runpod import AsyncRunpodClient, RunpodClient
+from tests.handled import Handled
 
 _numbers = itertools.count()
 
@@ -63,25 +64,25 @@ class Caller:
     def __call__(
         self, script: Callable[[httpx.Request], httpx.Response], operation: str, *args: Any, **options: Any
     ) -> Any:
-        transport = httpx.MockTransport(script)
         if self.kind == "blocking":
             with RunpodClient(
-                self.key, transport=transport, **self.options(sleep=self.clock.sleep, **options)
+                self.key, transport=httpx.MockTransport(script), **self.options(sleep=self.clock.sleep, **options)
             ) as client:
                 return getattr(client, operation)(*args)
 
         async def ask() -> Any:
             async with AsyncRunpodClient(
-                self.key, transport=transport, **self.options(sleep=self.clock.asleep, **options)
+                self.key, transport=Handled(script), **self.options(sleep=self.clock.asleep, **options)
             ) as asynchronous:
                 return await getattr(asynchronous, operation)(*args)
 
         return asyncio.run(ask())
 
     def lines(self, script: Callable[[httpx.Request], httpx.Response], limit: int = 100, **query: Any) -> list[Any]:
-        transport = httpx.MockTransport(script)
         if self.kind == "blocking":
-            with RunpodClient(self.key, transport=transport, **self.options(sleep=self.clock.sleep)) as client:
+            with RunpodClient(
+                self.key, transport=httpx.MockTransport(script), **self.options(sleep=self.clock.sleep)
+            ) as client:
                 following = client.get_worker_logs("ep", "worker", **query)
                 with contextlib.closing(following):
                     return list(itertools.islice(following, limit))
@@ -89,7 +90,7 @@ class Caller:
         async def follow() -> list[Any]:
             found: list[Any] = []
             async with AsyncRunpodClient(
-                self.key, transport=transport, **self.options(sleep=self.clock.asleep)
+                self.key, transport=Handled(script), **self.options(sleep=self.clock.asleep)
             ) as asynchronous:
                 following = asynchronous.get_worker_logs("ep", "worker", **query)
                 async with contextlib.aclosing(following):

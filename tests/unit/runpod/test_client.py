@@ -15,6 +15,7 @@ from pulumi_visgate import runpod
 from pulumi_visgate.runpod import AsyncRunpodClient, RetryPolicy, RunpodClient
 from pulumi_visgate.runpod.models.endpoint import CreateEndpoint, QueueDelayScaling, UpdateEndpoint
 from pulumi_visgate.runpod.models.job import JobRequest, JobState, RunSyncQuery
+from tests.handled import Handled
 from tests.unit.runpod.conftest import Clock
 
 ENDPOINT = {
@@ -325,7 +326,7 @@ def test_twins_share_connections_and_leave_them_open(script: Any) -> None:
 
 
 async def test_asynchronous_twins_share_connections_and_leave_them_open(script: Any) -> None:
-    async with AsyncRunpodClient("rpa_first", transport=httpx.MockTransport(script(LIST))) as client:
+    async with AsyncRunpodClient("rpa_first", transport=Handled(script(LIST))) as client:
         async with client.with_key("rpa_third") as twin:
             await twin.list_endpoints()
         assert len(await client.list_endpoints()) == 1
@@ -333,7 +334,7 @@ async def test_asynchronous_twins_share_connections_and_leave_them_open(script: 
 
 @pytest.mark.parametrize("kind", [RunpodClient, AsyncRunpodClient])
 def test_a_client_cannot_be_pickled_or_copied_into_state(kind: Any) -> None:
-    client = kind("rpa_x", transport=httpx.MockTransport(lambda _: LIST))
+    client = kind("rpa_x")
     for taking in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(TypeError, match="holds a key"):
             taking(client)
@@ -342,14 +343,11 @@ def test_a_client_cannot_be_pickled_or_copied_into_state(kind: Any) -> None:
 async def test_a_cancelled_call_gives_its_place_back() -> None:
     begun = asyncio.Event()
 
-    class Hanging(httpx.AsyncBaseTransport):
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-            if next(numbers) == 0:
-                begun.set()
-                await asyncio.Event().wait()
-            return httpx.Response(
-                200, json={"endpoints": []}, headers={"RateLimit": '"minute";r=1;t=50'}, request=request
-            )
+    async def hang_once(_request: httpx.Request) -> httpx.Response:
+        if next(numbers) == 0:
+            begun.set()
+            await asyncio.Event().wait()
+        return httpx.Response(200, json={"endpoints": []}, headers={"RateLimit": '"minute";r=1;t=50'})
 
     numbers = itertools.count()
     waits: list[float] = []
@@ -357,7 +355,7 @@ async def test_a_cancelled_call_gives_its_place_back() -> None:
     async def sleep(seconds: float) -> None:
         waits.append(seconds)
 
-    async with AsyncRunpodClient("rpa_cancelled", transport=Hanging(), sleep=sleep) as client:
+    async with AsyncRunpodClient("rpa_cancelled", transport=Handled(hang_once), sleep=sleep) as client:
         task = asyncio.create_task(client.list_endpoints())
         await begun.wait()
         task.cancel()

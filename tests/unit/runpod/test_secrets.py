@@ -13,6 +13,7 @@ from pulumi_visgate.runpod import AsyncRunpodClient, RunpodClient, RunpodError
 from pulumi_visgate.runpod._exchange import Core, Send
 from pulumi_visgate.runpod.models.endpoint import CreateEndpoint
 from pulumi_visgate.runpod.models.registry import CreateRegistry
+from tests.handled import Handled
 
 KEY = "rpa_CANARYCANARYCANARYCANARY0123456789"
 ENV = "hf_CANARYENVCANARYENVCANARYENV"
@@ -63,15 +64,14 @@ def test_no_secret_is_in_any_error_or_log(
     caplog: pytest.LogCaptureFixture, handler: Any, operation: str, body: Any
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    transport = httpx.MockTransport(handler)
     with (
-        RunpodClient(KEY, transport=transport) as client,
+        RunpodClient(KEY, transport=httpx.MockTransport(handler)) as client,
         pytest.raises(RunpodError) as caught,
     ):
         getattr(client, operation)(body)
 
     async def ask() -> None:
-        async with AsyncRunpodClient(KEY, transport=transport) as asynchronous:
+        async with AsyncRunpodClient(KEY, transport=Handled(handler)) as asynchronous:
             await getattr(asynchronous, operation)(body)
 
     with pytest.raises(RunpodError) as also_caught:
