@@ -23,6 +23,7 @@ class Faults:
     Args:
         cut: Connections that end in the middle of a file.
         corrupt: Answers with a flipped byte.
+        broken: Path of a file that always has one.
         refuse: Status and number of answers for files.
         stale: Answers of the second origin that say that a link has expired.
         gated: The model's terms were not accepted.
@@ -31,6 +32,7 @@ class Faults:
 
     cut: int = 0
     corrupt: int = 0
+    broken: str = ""
     refuse: tuple[int, int] = (503, 0)
     stale: int = 0
     gated: bool = False
@@ -150,7 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("content-range", f"bytes {start}-{end - 1}/{len(data)}")
         self.end_headers()
         body = bytearray(data[start:end])
-        if self.hub.take("corrupt"):
+        if path == self.hub.faults.broken or self.hub.take("corrupt"):
             body[0] ^= 0xFF
         if self.hub.take("cut"):
             del body[len(body) // 2 :]

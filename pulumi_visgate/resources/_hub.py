@@ -10,9 +10,17 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 from pydantic import SecretStr
-from tenacity import RetryCallState, Retrying, retry_if_exception, retry_if_exception_type, stop_after_attempt
+from tenacity import (
+    RetryCallState,
+    RetryError,
+    Retrying,
+    retry_if_exception,
+    retry_if_exception_type,
+    stop_after_attempt,
+)
 from tenacity import wait_random_exponential as backoff
 
+from pulumi_visgate.resources._digest import DIGEST_ATTEMPTS, DigestMismatch, Digests
 from pulumi_visgate.resources._manifest import SourceFile
 from pulumi_visgate.resources._selection import select
 from pulumi_visgate.resources._settings import is_loopback
@@ -33,7 +41,6 @@ LONGEST_WAIT_S = 60.0
 INDEX_LIMIT = 1 << 20
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _REFUSED = frozenset({401, 403})
-_CHUNK = 1 << 18
 
 
 class Hub:
@@ -76,18 +83,22 @@ class Hub:
         """
         siblings = self._info(model_id, commit).siblings or []
         files = [
-            SourceFile(item.rfilename, item.size or 0, item.lfs.sha256 if item.lfs else None, item.blob_id)
-            if not item.lfs
-            else SourceFile(item.rfilename, item.lfs.size, item.lfs.sha256)
+            SourceFile(item.rfilename, item.lfs.size, item.lfs.sha256)
+            if item.lfs
+            else SourceFile(item.rfilename, item.size or 0, blob_id=item.blob_id)
             for item in siblings
         ]
-        source = HubSource(self._endpoint, model_id, commit, self._token)
-        index_file = next((file for file in files if file.path == MODEL_INDEX), None)
-        if index_file is None or index_file.size > INDEX_LIMIT:
+        index = next((file for file in files if file.path == MODEL_INDEX), None)
+        if index is None or index.size > INDEX_LIMIT:
             detail = f"model_id: {model_id} at {commit[:12]} has no {MODEL_INDEX}, so it is not in diffusers' format."
             raise HubError(detail, hint="Choose a model for diffusers.")
-        index = _parsed(source.read(index_file, 0, index_file.size))
-        source.files = select(files, index, variant=variant, patterns=patterns)
+        source = HubSource(self._endpoint, model_id, commit, self._token)
+        try:
+            parts = _parsed(_read_checked(source, index))
+            source.files = select(files, parts, variant=variant, patterns=patterns)
+        except HubError:
+            source.close()
+            raise
         return source
 
     def _info(self, model_id: str, revision: str | None) -> "ModelInfo":
@@ -216,15 +227,15 @@ class HubSource:
             headers["authorization"] = f"Bearer {self._token.get_secret_value()}"
         with self._client.stream("GET", known or self._base + quote(file.path), headers=headers) as answer:
             if answer.is_error:
-                self._refused(file, answer, was_known=known is not None)
+                self._refused(file, answer)
             if answer.status_code != httpx.codes.PARTIAL_CONTENT and first > 0:
                 if start > 0:
                     detail = f"{file.path} of {self.name} cannot be read in ranges."
                     raise HubError(detail)
                 got.clear()
-            if urlsplit(str(answer.url)).netloc != urlsplit(self._base).netloc:
+            if not self._is_hub(answer):
                 self._locations[file.path] = str(answer.url)
-            for chunk in answer.iter_raw(_CHUNK):
+            for chunk in answer.iter_raw():
                 got += chunk[: length - len(got)]
                 if len(got) == length:
                     return
@@ -233,11 +244,14 @@ class HubSource:
         if len(got) < length:
             raise _Again("the answer is too short")  # noqa: EM101, four words
 
-    def _refused(self, file: SourceFile, answer: httpx.Response, *, was_known: bool) -> None:
+    def _is_hub(self, answer: httpx.Response) -> bool:
+        return urlsplit(str(answer.url)).netloc == urlsplit(self._base).netloc
+
+    def _refused(self, file: SourceFile, answer: httpx.Response) -> None:
         status = answer.status_code
-        if was_known:  # the place has expired
+        if not self._is_hub(answer):  # the link has expired
             self._locations.pop(file.path, None)
-            raise _Again(f"answered {status}")  # noqa: EM102
+            raise _Again(f"answered {status}", _retry_after(answer))  # noqa: EM102
         if status in _PASSING:
             raise _Again(f"answered {status}", _retry_after(answer))  # noqa: EM102
         if status in _REFUSED:
@@ -288,6 +302,24 @@ def _is_passing(error: BaseException) -> bool:
 
     status = getattr(getattr(error, "response", None), "status_code", None)
     return isinstance(error, httpx2.TransportError) or status in _PASSING
+
+
+def _read_checked(source: HubSource, file: SourceFile) -> bytes:
+    """Return a whole small file."""
+    reading = Retrying(stop=stop_after_attempt(DIGEST_ATTEMPTS), retry=retry_if_exception_type(DigestMismatch))
+
+    def read() -> bytes:
+        digests = Digests(file)
+        content = source.read(file, 0, file.size)
+        digests.update(content)
+        digests.verified()
+        return content
+
+    try:
+        return reading(read)
+    except RetryError as error:
+        detail = f"{error.last_attempt.exception()} ({DIGEST_ATTEMPTS} attempts)."
+        raise HubError(detail) from None
 
 
 def _parsed(content: bytes) -> dict[str, Any]:

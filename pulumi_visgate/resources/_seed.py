@@ -181,7 +181,7 @@ def seed(place: Place, source: Source, head: CacheHead, identity: str, report: R
     """
     former, before = place.manifest(), place.stored()
     if former and former.identity == identity and former.head == head and before.is_whole(former):
-        _tidy(place, before, former)
+        _tidy(place, former)
         return former
     progress = Progress(place.model_id.rpartition("/")[2], source.files, report)
     files: dict[str, ManifestFile] = {}
@@ -197,7 +197,7 @@ def seed(place: Place, source: Source, head: CacheHead, identity: str, report: R
             detail = f"Files of {place.model_id} in {place.bucket} go missing while they are written."
             raise StoreError(detail, hint="Another program may be writing to it. Run `pulumi up` again.")
         place.client.put_object(Bucket=place.bucket, Key=place.prefix + MANIFEST_NAME, Body=manifest.to_bytes())
-    _tidy(place, place.stored(), manifest)
+    _tidy(place, manifest)
     report.note(progress.summary())
     return manifest
 
@@ -225,7 +225,10 @@ def _marked(place: Place, folder: str) -> Iterator[None]:
             place.remove([key])
 
 
-def _tidy(place: Place, stored: Stored, manifest: Manifest) -> None:
+def _tidy(place: Place, manifest: Manifest) -> None:
+    stored = place.stored()
+    if place.manifest() != manifest:
+        return  # another run has come after us, and what we would tidy away is its revision
     others = stored.others(manifest.folder)
     place.remove(stored.leftovers(manifest, others))
     begun = unfinished(place.client, place.bucket, place.prefix)

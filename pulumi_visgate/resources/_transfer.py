@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 from tenacity import Retrying, retry_if_exception, retry_if_result, stop_after_attempt, stop_after_delay
 from tenacity import wait_exponential as backoff
 
+from pulumi_visgate.resources._digest import DIGEST_ATTEMPTS, DigestMismatch, Digests
 from pulumi_visgate.resources._manifest import ManifestFile, SourceFile
 from pulumi_visgate.resources._progress import Progress
 from pulumi_visgate.resources._s3 import READ_TIMEOUT_S, attempting
@@ -30,13 +31,14 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
-PART_BYTES = 16 << 20
+_MIB = 1 << 20
+PART_BYTES = 16 * _MIB
 MOST_PARTS = 9000  # S3 takes 10,000
 PARTS_AT_ONCE = 8
 PARTS_AHEAD = 6
 PARTS_IN_MEMORY = 16  # of all transfers of this process together
-DIGEST_ATTEMPTS = 3
 SEND_ATTEMPTS = 3
+_GONE = frozenset({"NoSuchUpload", "InvalidPart"})  # the latter while another run is finishing it
 FINISH_DEADLINE_S = 1800.0  # stores on a file system put the parts of a large file together while we wait
 _slots = BoundedSemaphore(PARTS_IN_MEMORY)
 
@@ -89,46 +91,8 @@ class FolderSource:
         """Do nothing: every file is closed after each part."""
 
 
-class DigestMismatch(Exception):  # noqa: N818, tried again
-    """The bytes that came are not those that were promised."""
-
-
 class UploadGone(Exception):  # noqa: N818, tried again
     """Somebody else has finished or given up the upload."""
-
-
-class _Digests:
-    """Computes what a file has to agree with.
-
-    Args:
-        file: The file.
-    """
-
-    def __init__(self, file: SourceFile) -> None:
-        self._file = file
-        self._sha256 = hashlib.sha256()
-        self._blob = hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False) if file.blob_id else None
-
-    def update(self, data: bytes) -> None:
-        self._sha256.update(data)
-        if self._blob:
-            self._blob.update(data)
-
-    def verified(self) -> ManifestFile:
-        """Return the file as a manifest has it.
-
-        Raises:
-            DigestMismatch: It is another one.
-        """
-        found = self._sha256.hexdigest()
-        for kind, expected, got in (
-            ("SHA-256", self._file.sha256, found),
-            ("git SHA-1", self._file.blob_id, self._blob.hexdigest() if self._blob else None),
-        ):
-            if expected and expected != got:
-                message = f"{self._file.path} should have {kind} {expected} and has {got}"
-                raise DigestMismatch(message)
-        return ManifestFile(sha256=found, size=self._file.size, blob_id=self._file.blob_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +173,7 @@ class Transfer:
             except UploadGone:
                 if self._size(key) == file.size and file.sha256:
                     return ManifestFile(sha256=file.sha256, size=file.size)  # another run has checked and finished it
-                reason = f"{file.path}: its upload was given up by another run"
+                reason = f"{file.path}: its upload was taken away by another run"
             except DigestMismatch as error:
                 reason = str(error)
             self._progress.took_back(file)
@@ -244,7 +208,7 @@ class Transfer:
             file: The file, small enough to be read at once.
             key: Where it should be.
         """
-        digests = _Digests(file)
+        digests = Digests(file)
         digests.update(self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read())
         try:
             return digests.verified()
@@ -254,7 +218,7 @@ class Transfer:
     def _put_whole(self, file: SourceFile, key: str) -> ManifestFile:
         with _slots:
             data = self._source.read(file, 0, file.size) if file.size else b""
-            digests = _Digests(file)
+            digests = Digests(file)
             digests.update(data)
             found = digests.verified()
             for attempt in _patiently():
@@ -267,7 +231,7 @@ class Transfer:
         upload = self._taken_up(key) or self._begin(key)
         run = _Parts(self._pool, self._source, file)
         tags: dict[int, str | Future[str]] = {}
-        digests = _Digests(file)
+        digests = Digests(file)
         try:
             for number, data in run:
                 digests.update(data)
@@ -431,8 +395,8 @@ class _Parts:
 def part_ranges(size: int) -> Iterator[tuple[int, int]]:
     """Return start and length of the parts of a file; the same at every run, so that parts can be found again."""
     length = PART_BYTES
-    while size > length * MOST_PARTS:
-        length *= 2
+    if size > length * MOST_PARTS:
+        length = -(-size // (MOST_PARTS * _MIB)) * _MIB
     for start in range(0, size, length):
         yield start, min(length, size - start)
 
@@ -468,5 +432,5 @@ class _noticing_gone:  # noqa: N801, used like a function
 
     def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
         code = getattr(error, "s3_code", "") or getattr(error, "response", {}).get("Error", {}).get("Code", "")
-        if code == "NoSuchUpload":
+        if code in _GONE:
             raise UploadGone from None

@@ -1,0 +1,23 @@
+import pytest
+from pydantic import ValidationError
+
+from visgate_contract.caches import CacheHead, model_prefix
+
+
+def test_a_revision_is_known_by_its_name_and_its_commit() -> None:
+    head = CacheHead.model_validate_json(
+        '{"folder": "c0ffee-fp16", "revision": "main", "commit": "c0ffee", "files": {}}'
+    )
+    assert [head.is_at(name) for name in (None, "main", "c0ffee", "v2")] == [True, True, True, False]
+    assert CacheHead().is_at(None)
+    assert not CacheHead().is_at("main")
+
+
+@pytest.mark.parametrize("folder", ["..", "../x", "/x", "a/b", ".hidden", "a b"])
+def test_a_folder_is_never_anywhere_else(folder: str) -> None:
+    with pytest.raises(ValidationError):
+        CacheHead(folder=folder)
+
+
+def test_the_prefix_is_the_folder_on_the_volume() -> None:
+    assert model_prefix("org/name") == "models/org/name/"
