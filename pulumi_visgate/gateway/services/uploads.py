@@ -3,14 +3,12 @@
 Presigning (SigV4 query) is local arithmetic; nothing here talks to the store.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
+from pulumi_visgate.gateway.services.sigv4 import Credentials, PutSigner
 from pulumi_visgate.gateway.settings import Settings
 from visgate_contract.jobs import Upload
 from visgate_contract.tasks import TaskInput
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 USER_PREFIX_LENGTH = 16
 
@@ -26,7 +24,7 @@ class Uploads:
         self._bucket = settings.bucket
         self._ttl_s = settings.upload_ttl_s
         self._cdn = settings.cdn_base_url
-        self._client = _client(settings)
+        self._signer = _signer(settings)
 
     def grant(self, *, user_hash: str, task_id: str, params: TaskInput) -> tuple[Upload, ...]:
         """Return one upload for each file of a request, in order.
@@ -43,24 +41,42 @@ class Uploads:
         )
 
     def _upload(self, key: str, content_type: str) -> Upload:
-        url = self._client.generate_presigned_url(
-            "put_object",
-            Params={"Bucket": self._bucket, "Key": key, "ContentType": content_type},
-            ExpiresIn=self._ttl_s,
-        )
+        url = self._signer.url(self._bucket, key, content_type=content_type, ttl_s=self._ttl_s)
         return Upload(put_url=url, headers={"Content-Type": content_type}, cdn_url=f"{self._cdn}/{key}")
 
 
-def _client(settings: Settings) -> "S3Client":
+def _signer(settings: Settings) -> PutSigner:
+    key, secret = settings.s3_access_key_id, settings.s3_secret_access_key
+    if key is None or secret is None:
+        credentials = _own_credentials()
+    else:
+        given = Credentials(key.get_secret_value(), secret.get_secret_value())
+
+        def credentials() -> Credentials:
+            return given
+
+    return PutSigner(settings.s3_endpoint or _aws_endpoint(settings.s3_region), settings.s3_region, credentials)
+
+
+def _own_credentials() -> Callable[[], Credentials]:
+    """Return what reads the identity of this process, which may change while it runs."""
     import boto3  # noqa: PLC0415, it takes longer to import than the rest of the gateway together
+    from botocore.exceptions import NoCredentialsError  # noqa: PLC0415, as above
+
+    identity = boto3.Session().get_credentials()
+
+    def read() -> Credentials:
+        now = None if identity is None else identity.get_frozen_credentials()
+        if now is None or not now.access_key or not now.secret_key:
+            raise NoCredentialsError
+        return Credentials(now.access_key, now.secret_key, now.token)
+
+    return read
+
+
+def _aws_endpoint(region: str) -> str:
+    import boto3  # noqa: PLC0415, as above
     from botocore.config import Config  # noqa: PLC0415, as above
 
-    key, secret = settings.s3_access_key_id, settings.s3_secret_access_key
-    return boto3.client(
-        "s3",
-        endpoint_url=settings.s3_endpoint,
-        region_name=settings.s3_region,
-        aws_access_key_id=key.get_secret_value() if key else None,
-        aws_secret_access_key=secret.get_secret_value() if secret else None,
-        config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
-    )
+    config = Config(signature_version="s3v4", s3={"addressing_style": "path"})
+    return str(boto3.client("s3", region_name=region, config=config).meta.endpoint_url)
