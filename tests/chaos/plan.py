@@ -62,6 +62,7 @@ class Step:
         faults: What goes wrong from its start on.
         kill: When the engine is killed.
         model: Which content the model's folder has.
+        deletes: It may delete something, so that only a refresh tells what is left when it is broken off.
     """
 
     command: str
@@ -69,6 +70,11 @@ class Step:
     faults: tuple[dict[str, Any], ...] = ()
     kill: Kill | None = None
     model: int = 0
+    deletes: bool = False
+
+    @property
+    def disturbed(self) -> bool:
+        return bool(self.faults or self.kill)
 
 
 @dataclass
@@ -101,17 +107,21 @@ class _Dice:
 
     def plan(self) -> Plan:
         plan = Plan(self.seed, self.explicit)
-        items, model, settled = self.items(), 0, False
+        items, model, settled, removes = self.items(), 0, False, False
         if self.random.random() < 0.5:
             plan.steps.append(Step("up", items))
             settled = True
         for _ in range(self.random.randint(2, 4)):
             if self.random.random() < 0.6:
                 # What a broken run may have half made stays in the program until a run has gone through.
-                items, model = self.changed(items, model, settled=settled)
+                items, model, more = self.changed(items, model, settled=settled)
+                removes = removes or more
             step = self.step(items, model)
-            plan.steps.append(step)
-            settled = step.command == "refresh" and settled
+            plan.steps.append(replace(step, deletes=step.command == "destroy" or (step.command == "up" and removes)))
+            if step.command == "up" and not step.disturbed:
+                settled, removes = True, False
+            elif step.command != "refresh":
+                settled = False
         return plan
 
     def items(self) -> tuple[Item, ...]:
@@ -173,7 +183,8 @@ class _Dice:
     def _bucket(self, _: list[Item]) -> dict[str, Any]:
         return {"force_destroy": True}
 
-    def changed(self, items: tuple[Item, ...], model: int, *, settled: bool) -> tuple[tuple[Item, ...], int]:
+    def changed(self, items: tuple[Item, ...], model: int, *, settled: bool) -> tuple[tuple[Item, ...], int, bool]:
+        """Return another program, content of its model, and whether something goes or is replaced."""
         place = self.random.randrange(len(items))
         item = items[place]
         free = [other for other in items if not any(user.uses(other) for user in items)]
@@ -181,15 +192,15 @@ class _Dice:
         way = self.random.choice(ways)
         if way == "remove" and len(items) > 2:
             gone = self.random.choice(free)
-            return tuple(other for other in items if other is not gone), model
+            return tuple(other for other in items if other is not gone), model, True
         if way == "add":
-            return (*items, self.item(self.random.choice(["Template", "Endpoint", "NetworkVolume"]), [])), model
+            added = self.item(self.random.choice(["Template", "Endpoint", "NetworkVolume"]), [])
+            return (*items, added), model, False
         if item.kind == "ModelCache":
-            return items, model + 1
+            return items, model + 1, False
         more = self.replacement(item) if way == "replace" else self.update(item)
-        return tuple(
-            replace(other, arguments=item.arguments | more) if other is item else other for other in items
-        ), model
+        newer = replace(item, arguments=item.arguments | more)
+        return tuple(newer if other is item else other for other in items), model, way == "replace"
 
     def update(self, item: Item) -> dict[str, Any]:
         number = self.random.randint(2, 9)

@@ -6,7 +6,7 @@ A sequence that fails prints its seed and its steps; `make chaos SEED=…` runs 
 import json
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -38,7 +38,7 @@ class Sequence:
     stack: Stack
     emulator: RunpodEmulator
     runpod: RunpodClient
-    log: list[str] = field(default_factory=list)
+    doubtful: bool = False
 
     def run(self) -> None:
         """Carry everything out, then see that all is as the program says, and then gone."""
@@ -50,7 +50,7 @@ class Sequence:
         self.emulator.clear_faults()
         last = self.plan.steps[-1]
         self.command("cancel", "--yes", "dev", ok=None)
-        self.command(*ARGUMENTS["up"])
+        self.command(*self.arguments("up"))
         self.exactly(last, before)
         self.command("preview", "--expect-no-changes", "--diff")
         self.command(*ARGUMENTS["destroy"])
@@ -66,14 +66,23 @@ class Sequence:
         for rule in step.faults:
             self.tell(f"fault {rule}")
             self.emulator.fault(**rule)
+        arguments = self.arguments(step.command)
         if step.kill is not None:
-            self.killed(ARGUMENTS[step.command], step.kill)
+            whole = self.killed(arguments, step.kill)
             self.command("cancel", "--yes", "dev", ok=None)
         else:
-            self.command(*ARGUMENTS[step.command], ok=None if step.faults else True)
+            whole = self.command(*arguments, ok=None if step.faults else True)
+        if step.faults or not whole:
+            self.doubtful = self.doubtful or (step.deletes and not whole)  # a list that lags is not the last word
+        else:
+            self.doubtful = False
 
-    def command(self, *arguments: str, ok: bool | None = True) -> None:
-        """Run a command; with `ok` None it may fail, but has to say why."""
+    def arguments(self, command: str) -> tuple[str, ...]:
+        """Return the command as a person would type it, who looks first after a deletion was broken off."""
+        return (*ARGUMENTS[command], *(["--refresh"] if self.doubtful and command != "refresh" else []))
+
+    def command(self, *arguments: str, ok: bool | None = True) -> bool:
+        """Run a command and tell whether it went through; with `ok` None it may fail, but has to say why."""
         started = time.monotonic()
         done = self.stack.run(*arguments, ok=False)
         self.tell(f"{arguments[0]}: exit {done.code} after {time.monotonic() - started:.1f} s")
@@ -82,9 +91,10 @@ class Sequence:
         self.decent(done.text)
         assert not ok or done.code == 0, f"{arguments[0]} failed without a fault"
         assert done.code == 0 or "error" in done.text
+        return done.code == 0
 
-    def killed(self, arguments: tuple[str, ...], kill: Kill) -> None:
-        """Start a command and kill its engine at a point, if it comes so far."""
+    def killed(self, arguments: tuple[str, ...], kill: Kill) -> bool:
+        """Start a command and kill its engine at a point, if it comes so far; tell whether it went through."""
         seen = self.emulator.requests().get(kill.operation, 0)
         rule = ""
         if kill.done:
@@ -101,6 +111,7 @@ class Sequence:
         self.tell(f"{arguments[0]} {f'killed at {kill}' if alive else f'ended before {kill}'}")
         self.decent((self.stack.folder / "started.log").read_text())
         assert not stayed, "a provider host outlives its engine"
+        return process.returncode == 0
 
     def reached(self, kill: Kill, seen: int, rule: str) -> bool:
         """Tell whether the point of a kill has come."""
