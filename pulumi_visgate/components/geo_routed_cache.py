@@ -20,8 +20,10 @@ class CachedModelArgs(TypedDict):
 
     model_id: str
     """Hub id of the model."""
-    source: str
-    """Folder on this machine with the model in diffusers format."""
+    source: NotRequired[str]
+    """Folder on this machine with the model in diffusers format; from the hub when left out."""
+    revision: NotRequired[str]
+    """Branch, tag or commit of the hub; the default branch when left out."""
 
 
 class GeoRoutedCacheArgs(TypedDict):
@@ -43,7 +45,8 @@ class GeoRoutedCacheArgs(TypedDict):
 
 class _Model(Arguments):
     model_id: str = Field(min_length=1)
-    source: str = Field(min_length=1)
+    source: str | None = Field(default=None, min_length=1)
+    revision: str | None = Field(default=None, min_length=1)
 
 
 class _Checked(ComponentArguments):
@@ -104,7 +107,7 @@ class GeoRoutedCache(pulumi.ComponentResource):
         self.register_outputs({output: getattr(self, output) for output in outputs})
 
     def _model(self, place: str, model: _Model, volume: NetworkVolume, region: str) -> ModelCache:
-        given = {"model_id": model.model_id, "source": model.source, "volume_id": volume.id, "data_center": region}
+        given = model.model_dump(exclude_none=True) | {"volume_id": volume.id, "data_center": region}
         name = f"{place}-{model_slug(model.model_id)}"
         # A volume that goes takes its files along, and one that is left behind keeps them.
         return self._family.resource("model", ModelCache, name, given, deleted_with=volume)

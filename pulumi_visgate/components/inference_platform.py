@@ -48,8 +48,10 @@ class PlatformModelArgs(TypedDict):
 
     model_id: str
     """Hub id of the model, such as `stabilityai/sdxl-turbo`."""
-    source: str
-    """Folder on this machine with the model in diffusers format; it is put on every volume."""
+    source: NotRequired[str]
+    """Folder on this machine with the model in diffusers format; from the hub when left out."""
+    revision: NotRequired[str]
+    """Branch, tag or commit of the hub, which the pools ask for, too; the default branch when left out."""
     tasks: NotRequired[list[str]]
     """What callers may ask of it; `text2img` when left out. One pool each."""
     policy: NotRequired[str]
@@ -96,7 +98,8 @@ class InferencePlatformArgs(TypedDict):
 
 class _Model(Arguments):
     model_id: str = Field(min_length=1)
-    source: str = Field(min_length=1)
+    source: str | None = Field(default=None, min_length=1)
+    revision: str | None = Field(default=None, min_length=1)
     tasks: list[Task] = Field(default_factory=lambda: [Task.TEXT2IMG], min_length=1)
     policy: PoolPolicy = PoolPolicy.ON_DEMAND
     windows: list[Window] = Field(default_factory=list)
@@ -189,7 +192,8 @@ class InferencePlatform(pulumi.ComponentResource):
         keeps = keeps_data(given.retain_data, given.force_destroy)
 
         image = self._worker(name, args.get("image"), given.target)
-        models = [{"model_id": model.model_id, "source": model.source} for model in given.models]
+        cached = {"model_id", "source", "revision"}
+        models = [model.model_dump(include=cached, exclude_none=True) for model in given.models]
         stored = {"regions": given.regions, "models": models, "size_gb": given.volume_size_gb, "retain_data": keeps}
         cache = self._family.component("cache", GeoRoutedCache, f"{name}-cache", stored)
         signing_key = self._signing_key(name, args.get("signing_key"))
@@ -250,6 +254,7 @@ class InferencePlatform(pulumi.ComponentResource):
         pool_name = f"{name}-{model_slug(model.model_id)}-{task}"
         args = {
             "model_id": model.model_id,
+            "model_revision": model.revision,
             "task": task.value,
             "policy": model.policy.value,
             "image": image,
@@ -267,12 +272,15 @@ class InferencePlatform(pulumi.ComponentResource):
 
 
 def _offer(model: _Model, volume_ids: pulumi.Output[list[str]]) -> OfferedModelArgs:
-    return {
+    offered: OfferedModelArgs = {
         "model_id": model.model_id,
         "tasks": [task.value for task in model.tasks],
         "policy": model.policy.value,
         "network_volume_ids": volume_ids,
     }
+    if model.revision:
+        offered["revision"] = model.revision
+    return offered
 
 
 def _pool_output(pool: WarmPool) -> dict[str, pulumi.Output[str]]:

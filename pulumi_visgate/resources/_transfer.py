@@ -7,22 +7,20 @@ read again from the source, because the digest of the whole has to be computed, 
 
 import hashlib
 from base64 import b64encode
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from threading import BoundedSemaphore, Lock
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from tenacity import Retrying, retry_if_exception, retry_if_result, stop_after_attempt, stop_after_delay
 from tenacity import wait_exponential as backoff
 
 from pulumi_visgate.resources._digest import DIGEST_ATTEMPTS, DigestMismatch, Digests
 from pulumi_visgate.resources._manifest import ManifestFile, SourceFile
+from pulumi_visgate.resources._parts import Parts, Source, is_one_part, slots
 from pulumi_visgate.resources._progress import Progress
 from pulumi_visgate.resources._s3 import READ_TIMEOUT_S, attempting
 from pulumi_visgate.resources.errors import HubError, StoreError
@@ -31,64 +29,10 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
-_MIB = 1 << 20
-PART_BYTES = 16 * _MIB
-MOST_PARTS = 9000  # S3 takes 10,000
 PARTS_AT_ONCE = 8
-PARTS_AHEAD = 6
-PARTS_IN_MEMORY = 16  # of all transfers of this process together
 SEND_ATTEMPTS = 3
 _GONE = frozenset({"NoSuchUpload", "InvalidPart"})  # the latter while another run is finishing it
 FINISH_DEADLINE_S = 1800.0  # stores on a file system put the parts of a large file together while we wait
-_slots = BoundedSemaphore(PARTS_IN_MEMORY)
-
-
-class Source(Protocol):
-    """Where the files of a model come from."""
-
-    name: str
-    files: list[SourceFile]
-
-    def read(self, file: SourceFile, start: int, length: int) -> bytes:
-        """Return a range of a file."""
-
-    def close(self) -> None:
-        """Let go of connections."""
-
-
-class FolderSource:
-    """Files of a folder of this machine.
-
-    Args:
-        folder: The folder.
-        files: What was seen in it.
-    """
-
-    def __init__(self, folder: Path, files: Iterable[SourceFile]) -> None:
-        self.name = str(folder)
-        self.files = list(files)
-        self._folder = folder
-
-    def read(self, file: SourceFile, start: int, length: int) -> bytes:
-        """Return a range of a file.
-
-        Raises:
-            StoreError: The file is not what it was.
-        """
-        try:
-            with (self._folder / file.path).open("rb", buffering=0) as opened:
-                opened.seek(start)
-                data = opened.read(length)
-        except OSError as error:
-            detail = f"source: {file.path} cannot be read: {type(error).__name__}."
-            raise StoreError(detail) from None
-        if data is None or len(data) != length:
-            detail = f"source: {file.path} has changed since the preview."
-            raise StoreError(detail, hint="Run `pulumi up` again when nothing writes to it.")
-        return data
-
-    def close(self) -> None:
-        """Do nothing: every file is closed after each part."""
 
 
 class UploadGone(Exception):  # noqa: N818, tried again
@@ -169,7 +113,7 @@ class Transfer:
         """
         for number in range(1, DIGEST_ATTEMPTS + 1):
             try:
-                return self._put_whole(file, key) if file.size <= PART_BYTES else self._put_parts(file, key)
+                return self._put_whole(file, key) if is_one_part(file.size) else self._put_parts(file, key)
             except UploadGone:
                 if self._size(key) == file.size and file.sha256:
                     return ManifestFile(sha256=file.sha256, size=file.size)  # another run has checked and finished it
@@ -216,7 +160,7 @@ class Transfer:
             return None
 
     def _put_whole(self, file: SourceFile, key: str) -> ManifestFile:
-        with _slots:
+        with slots:
             data = self._source.read(file, 0, file.size) if file.size else b""
             digests = Digests(file)
             digests.update(data)
@@ -229,7 +173,7 @@ class Transfer:
 
     def _put_parts(self, file: SourceFile, key: str) -> ManifestFile:
         upload = self._taken_up(key) or self._begin(key)
-        run = _Parts(self._pool, self._source, file)
+        run = Parts(self._pool, self._source, file)
         tags: dict[int, str | Future[str]] = {}
         digests = Digests(file)
         try:
@@ -331,74 +275,6 @@ class Transfer:
             if error.gone or error.passing:
                 return None
             raise
-
-
-class _Parts:
-    """Reads the parts of a file ahead, in order; a bounded number of them is in memory.
-
-    Args:
-        pool: Reads.
-        source: Where the file comes from.
-        file: The file.
-    """
-
-    def __init__(self, pool: ThreadPoolExecutor, source: Source, file: SourceFile) -> None:
-        self._pool = pool
-        self._source = source
-        self._file = file
-        self._ranges = enumerate(part_ranges(file.size), 1)
-        self._ahead: deque[tuple[int, Future[bytes]]] = deque()
-        self._held: set[int] = set()
-        self._lock = Lock()
-
-    def __iter__(self) -> Iterator[tuple[int, bytes]]:
-        self._fill()
-        while self._ahead:
-            number, reading = self._ahead[0]
-            data = reading.result()
-            self._ahead.popleft()
-            yield number, data
-            self._fill()
-
-    def done(self, number: int, _sent: object = None) -> None:
-        """Take note that a part is in memory no more."""
-        with self._lock:
-            if number not in self._held:
-                return
-            self._held.remove(number)
-        _slots.release()
-
-    def close(self) -> None:
-        """Give up what was read ahead; nothing is being sent any more."""
-        for _, reading in self._ahead:
-            reading.cancel()
-        wait([reading for _, reading in self._ahead])
-        self._ahead.clear()
-        for number in list(self._held):
-            self.done(number)
-
-    def _fill(self) -> None:
-        while len(self._ahead) < PARTS_AHEAD:
-            # Whoever holds parts must not wait for more of them, or all would wait for one another.
-            if not _slots.acquire(blocking=not self._ahead):
-                return
-            following = next(self._ranges, None)
-            if following is None:
-                _slots.release()
-                return
-            number, (start, length) = following
-            with self._lock:
-                self._held.add(number)
-            self._ahead.append((number, self._pool.submit(self._source.read, self._file, start, length)))
-
-
-def part_ranges(size: int) -> Iterator[tuple[int, int]]:
-    """Return start and length of the parts of a file; the same at every run, so that parts can be found again."""
-    length = PART_BYTES
-    if size > length * MOST_PARTS:
-        length = -(-size // (MOST_PARTS * _MIB)) * _MIB
-    for start in range(0, size, length):
-        yield start, min(length, size - start)
 
 
 def _md5(data: bytes) -> tuple[str, str]:

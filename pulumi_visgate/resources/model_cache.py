@@ -10,10 +10,10 @@ from pydantic import Field
 
 from pulumi_visgate.resources._crud import Crud, Found, Inputs, Problem
 from pulumi_visgate.resources._manifest import FOLDER_LENGTH, SourceFile, pinned_digest, scan
+from pulumi_visgate.resources._parts import FolderSource, Source
 from pulumi_visgate.resources._provider import Provider, ResourceArgs, VisgateResource
 from pulumi_visgate.resources._s3 import attempting
 from pulumi_visgate.resources._seed import Place, seed
-from pulumi_visgate.resources._transfer import FolderSource, Source
 from pulumi_visgate.resources._values import UNKNOWN, Properties, has_unknown
 from pulumi_visgate.resources.errors import StoreError
 from visgate_contract.caches import CacheHead

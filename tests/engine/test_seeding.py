@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import SecretStr
 
-from pulumi_visgate.resources import _seed, _transfer
+from pulumi_visgate.resources import _parts, _seed
 from pulumi_visgate.resources._manifest import scan
 from pulumi_visgate.resources._s3 import s3_client
 from pulumi_visgate.resources._seed import MARKER
@@ -77,7 +77,7 @@ def bucket(s3: "S3Client", request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_transfer, "PART_BYTES", PART)
+    monkeypatch.setattr(_parts, "PART_BYTES", PART)
 
 
 class Heard:
@@ -211,12 +211,12 @@ def _mount(s3: "S3Client", bucket: str, volume: Path) -> None:
 SEEDING = """
 import sys
 from pydantic import SecretStr
-from pulumi_visgate.resources import _transfer
+from pulumi_visgate.resources import _parts
 from pulumi_visgate.resources._session import Session
 from pulumi_visgate.resources._settings import S3Settings, Settings
 from pulumi_visgate.resources.model_cache import ModelCacheCrud
 s3, hub, bucket, model, key, secret, part = sys.argv[1:]
-_transfer.PART_BYTES = int(part)
+_parts.PART_BYTES = int(part)
 store = S3Settings(s3, "us-east-1", key, SecretStr(secret))
 crud = ModelCacheCrud(Session(Settings(store=store, volume_store=store, hf_endpoint=hub)))
 crud.create(crud.check({}, {"model_id": model, "bucket": bucket})[0])
@@ -246,7 +246,7 @@ def test_killed_at_any_byte_it_goes_on_where_it_was(
     session = Session(settings)
     sent: list[str] = []
     session.store.meta.events.register("before-call.s3.UploadPart", lambda params, **_: sent.append(params["url"]))
-    kept = sum(_parts(s3, bucket).values())
+    kept = sum(_stored_parts(s3, bucket).values())
     is_there = f"{ROOT}{commit}/{WEIGHTS}" in objects(s3, bucket)
     crud = ModelCacheCrud(session)
     crud.create(crud.check({}, {"model_id": MODEL, "bucket": bucket})[0])
@@ -265,7 +265,7 @@ def _whole_files(s3: "S3Client", bucket: str, commit: str, files: Any) -> set[st
     return {path for path in CHOSEN - {"model_index.json"} if found.get(f"{ROOT}{commit}/{path}") == files[path]}
 
 
-def _parts(s3: "S3Client", bucket: str) -> dict[str, int]:
+def _stored_parts(s3: "S3Client", bucket: str) -> dict[str, int]:
     found = s3.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
     return {
         item["Key"]: len(s3.list_parts(Bucket=bucket, Key=item["Key"], UploadId=item["UploadId"]).get("Parts", []))

@@ -168,3 +168,14 @@ def test_what_the_children_cost_is_summed_up_where_it_is_known_of_all(recorder: 
     run(program)
     assert figures[0] == [0.3, 6.0]
     assert figures[1][0] is None
+
+
+def test_a_model_of_the_hub_has_its_revision_wherever_it_is_named(recorder: Recorder) -> None:
+    args: Any = {**PLATFORM, "models": [{"model_id": "acme/tiny", "revision": "v1"}]}
+    run(lambda: InferencePlatform("p", args))
+    made = [inputs for _, inputs in recorder.made.values()]
+    caches = [inputs for inputs in made if "data_center" in inputs and "model_id" in inputs]
+    assert [(inputs["revision"], inputs.get("source")) for inputs in caches] == [("v1", None)] * 2
+    assert [inputs["model_revision"] for inputs in made if "policy" in inputs] == ["v1"]
+    [env] = [inputs["env"] for inputs in made if "module" in inputs]
+    assert '"revision":"v1"' in str(env).replace(" ", "")

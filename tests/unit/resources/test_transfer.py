@@ -9,13 +9,14 @@ import pytest
 from botocore.stub import ANY, Stubber
 from pydantic import SecretStr
 
-from pulumi_visgate.resources import _transfer
+from pulumi_visgate.resources import _parts, _transfer
 from pulumi_visgate.resources._manifest import ManifestFile, SourceFile, scan
+from pulumi_visgate.resources._parts import MOST_PARTS, PART_BYTES, FolderSource, part_ranges
 from pulumi_visgate.resources._progress import Progress
 from pulumi_visgate.resources._report import Silent
 from pulumi_visgate.resources._s3 import s3_client
 from pulumi_visgate.resources._settings import S3Settings
-from pulumi_visgate.resources._transfer import MOST_PARTS, PART_BYTES, FolderSource, Transfer, part_ranges
+from pulumi_visgate.resources._transfer import Transfer
 from pulumi_visgate.resources.errors import StoreError
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def file(tmp_path: Path) -> SourceFile:
 def transfer(
     client: "S3Client", tmp_path: Path, file: SourceFile, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Transfer]:
-    monkeypatch.setattr(_transfer, "PART_BYTES", 2_000)
+    monkeypatch.setattr(_parts, "PART_BYTES", 2_000)
     monkeypatch.setattr(_transfer, "PARTS_AT_ONCE", 1)
     monkeypatch.setattr(_transfer, "backoff", lambda **_: lambda _: 0)
     made = Transfer(client, "b", FolderSource(tmp_path, [file]), Progress("m", [file], Silent()))
@@ -120,11 +121,11 @@ def test_memory_for_parts_is_given_back_whatever_happens(
     with pytest.raises(StoreError, match="w has changed since the preview"):
         transfer.put(file, "k")
     free = 0
-    while _transfer._slots.acquire(blocking=False):
+    while _parts.slots.acquire(blocking=False):
         free += 1
     for _ in range(free):
-        _transfer._slots.release()
-    assert free == _transfer.PARTS_IN_MEMORY
+        _parts.slots.release()
+    assert free == _parts.PARTS_IN_MEMORY
 
 
 @pytest.mark.parametrize("size", [PART_BYTES + 1, 10 * PART_BYTES, 4 * 10**12])
