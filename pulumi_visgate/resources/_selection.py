@@ -1,19 +1,15 @@
 """Which files of a model on a hub a diffusers pipeline needs; pure functions."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
-from pathlib import PurePosixPath
 from typing import Any
 
 from pulumi_visgate.resources._manifest import SourceFile
 from pulumi_visgate.resources.errors import HubError
+from visgate_contract.caches import SHARD_INDEX, WEIGHTS, variant_of
 from visgate_contract.capabilities import MODEL_INDEX
 
-_SAFE = ".safetensors"
 _OTHER_WEIGHTS = (".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".h5", ".onnx", ".onnx_data", ".pb", ".xml", ".gguf")
-_SHARD = re.compile(r"-\d{5}-of-\d{5}")
-_INDEX = re.compile(r"\.(?:safetensors|bin)\.index(?:\.(?P<variant>[^.]+))?\.json$")
 _LEGAL = ("LICENSE*", "LICENCE*", "NOTICE*")
 
 
@@ -45,7 +41,7 @@ def select(
 
 
 def _of_part(part: str, files: Sequence[SourceFile], variant: str | None) -> Iterator[SourceFile]:
-    weights = [file for file in files if file.path.endswith(_SAFE)]
+    weights = [file for file in files if file.path.endswith(WEIGHTS)]
     variants = {variant_of(file.path) for file in weights}
     if weights and variant not in variants and None not in variants:
         known = ", ".join(sorted(name for name in variants if name))
@@ -58,21 +54,13 @@ def _of_part(part: str, files: Sequence[SourceFile], variant: str | None) -> Ite
         )
         raise HubError(detail, hint="Name the files in allow_patterns if you trust them.")
     for file in files:
-        is_weight = file.path.endswith(_SAFE) or _INDEX.search(file.path)
+        is_weight = file.path.endswith(WEIGHTS) or SHARD_INDEX.search(file.path)
         if is_weight:
             of_other_format = ".bin.index." in file.path
             if not of_other_format and variant_of(file.path) == wanted:
                 yield file
         elif not file.path.endswith(_OTHER_WEIGHTS):
             yield file
-
-
-def variant_of(path: str) -> str | None:
-    """Return the variant in the name of a weights file or of an index of shards, such as `fp16`."""
-    if index := _INDEX.search(path):
-        return index["variant"]
-    stem = _SHARD.sub("", PurePosixPath(path).name.removesuffix(_SAFE))
-    return stem.partition(".")[2] or None
 
 
 def _matches(path: str, patterns: Iterable[str]) -> bool:

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from visgate_contract.caches import CacheHead, model_prefix
+from visgate_contract.caches import CacheHead, model_prefix, variant_of
 
 
 def test_a_revision_is_known_by_its_name_and_its_commit() -> None:
@@ -21,3 +21,17 @@ def test_a_folder_is_never_anywhere_else(folder: str) -> None:
 
 def test_the_prefix_is_the_folder_on_the_volume() -> None:
     assert model_prefix("org/name") == "models/org/name/"
+
+
+@pytest.mark.parametrize(
+    ("path", "variant"),
+    [
+        ("unet/diffusion_pytorch_model.safetensors", None),
+        ("unet/diffusion_pytorch_model.non_ema.safetensors", "non_ema"),
+        ("unet/model-00001-of-00002.fp16.safetensors", "fp16"),  # as older versions of diffusers wrote it
+        ("unet/model.safetensors.index.bf16.json", "bf16"),
+        ("unet/model.safetensors.index.json", None),
+    ],
+)
+def test_names_tell_the_variant(path: str, variant: str | None) -> None:
+    assert variant_of(path) == variant

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from pulumi_visgate.resources._manifest import SourceFile
-from pulumi_visgate.resources._selection import select, variant_of
+from pulumi_visgate.resources._selection import select
 from pulumi_visgate.resources.errors import HubError
 from tests import hub_mirror
 
@@ -54,20 +54,6 @@ def test_shards_come_with_their_index() -> None:
     own = {"model_index.json", "text_encoder/model.safetensors"}
     assert chosen(paths, SHARDED) == own | plain
     assert chosen(paths, SHARDED, variant="fp16") == own | half
-
-
-@pytest.mark.parametrize(
-    ("path", "variant"),
-    [
-        ("unet/diffusion_pytorch_model.safetensors", None),
-        ("unet/diffusion_pytorch_model.non_ema.safetensors", "non_ema"),
-        ("unet/model-00001-of-00002.fp16.safetensors", "fp16"),  # as older versions of diffusers wrote it
-        ("unet/model.safetensors.index.bf16.json", "bf16"),
-        ("unet/model.safetensors.index.json", None),
-    ],
-)
-def test_names_tell_the_variant(path: str, variant: str | None) -> None:
-    assert variant_of(path) == variant
 
 
 def test_patterns_take_exactly_what_they_match_and_the_index() -> None:

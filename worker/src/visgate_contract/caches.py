@@ -5,11 +5,16 @@ written when that folder is whole, so whoever begins there never meets half a mo
 lies in `models/<org>/<name>/` itself and has no manifest.
 """
 
+import re
+from pathlib import PurePosixPath
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 MANIFEST_NAME = ".visgate-manifest.json"
+WEIGHTS = ".safetensors"
+SHARD_INDEX = re.compile(r"\.(?:safetensors|bin)\.index(?:\.(?P<variant>[^.]+))?\.json$")
+_SHARD = re.compile(r"-\d{5}-of-\d{5}")
 
 
 class CacheHead(BaseModel):
@@ -35,3 +40,15 @@ class CacheHead(BaseModel):
 def model_prefix(model_id: str) -> str:
     """Return the key prefix of a model, which is also its folder on the volume: `models/<org>/<name>/`."""
     return f"models/{model_id}/"
+
+
+def variant_of(path: str) -> str | None:
+    """Return the variant in the name of a weights file or of an index of shards, such as `fp16`, as diffusers names it.
+
+    Args:
+        path: Path of the file, with forward slashes.
+    """
+    if index := SHARD_INDEX.search(path):
+        return index["variant"]
+    stem = _SHARD.sub("", PurePosixPath(path).name.removesuffix(WEIGHTS))
+    return stem.partition(".")[2] or None

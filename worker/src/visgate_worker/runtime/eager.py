@@ -11,6 +11,7 @@ import diffusers
 import torch
 import transformers
 
+from visgate_contract.caches import WEIGHTS, variant_of
 from visgate_contract.errors import ErrorCode, VisgateError
 from visgate_worker.adapters.base import Generation, parameters_of
 from visgate_worker.failures import JobFailedError, summary
@@ -35,9 +36,11 @@ def import_pipeline(name: str) -> None:
 
 
 def _variant(folder: Path) -> str | None:
-    """Return `fp16` for a folder that has its weights in that variant only."""
-    names = [path.name for path in folder.glob("*/*.safetensors")]
-    return "fp16" if names and all(".fp16." in name for name in names) else None
+    """Return the variant, such as `fp16`, that a part has all of its weights in; diffusers takes others as they are."""
+    parts: dict[str, set[str | None]] = {}
+    for path in sorted(folder.glob(f"*/*{WEIGHTS}")):
+        parts.setdefault(path.parent.name, set()).add(variant_of(path.name))
+    return next((min(name for name in names if name) for names in parts.values() if None not in names), None)
 
 
 class EagerRuntime:
