@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pulumi_visgate.resources._crud import Crud, Found
+from pulumi_visgate.resources._endpoint_wire import FLASHBOOT_SUFFIX
 from pulumi_visgate.resources._kinds import Kind
 from pulumi_visgate.resources._named import listing_of
 from pulumi_visgate.resources._provider import Provider, VisgateResource
@@ -238,7 +239,7 @@ def _name(item: Named, shape: _Shape) -> str:
     parsed = EndpointName.parse(name)
     if shape is _POOL and parsed is not None:
         name = f"{_SLUG_DIGEST.sub('', parsed.model)}-{parsed.task}"
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name.removesuffix(" -fb")).strip("-.") or item.id
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name.removesuffix(FLASHBOOT_SUFFIX)).strip("-.") or item.id
 
 
 def _free(name: str, names: set[str]) -> str:

@@ -6,13 +6,13 @@ from typing import Any, TypeVar
 
 import pulumi
 
+from pulumi_visgate.resources._endpoint_wire import FLASHBOOT_SUFFIX
 from pulumi_visgate.resources._session import Named, Session, session_for
 from pulumi_visgate.resources.account import stack_settings
 from pulumi_visgate.resources.errors import ResourceError
 
 NamedT = TypeVar("NamedT", bound=Named)
 
-_FLASHBOOT_SUFFIX = " -fb"  # Runpod adds it to the names of endpoints with FlashBoot
 _LISTS = {
     "Endpoint": "endpoints",
     "WarmPool": "endpoints",
@@ -99,7 +99,7 @@ def id_by_name(kinds: Iterable[str], name: pulumi.Input[str] | None) -> pulumi.O
 
 
 def _names(item: Named) -> set[str | None]:
-    return {item.name, (item.name or "").removesuffix(_FLASHBOOT_SUFFIX)}
+    return {item.name, (item.name or "").removesuffix(FLASHBOOT_SUFFIX)}
 
 
 def _listed(found: Sequence[Named]) -> str:
