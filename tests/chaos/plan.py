@@ -108,19 +108,27 @@ class _Dice:
     def plan(self) -> Plan:
         plan = Plan(self.seed, self.explicit)
         items, model, settled, removes = self.items(), 0, False, False
-        if self.random.random() < 0.5:
+        calls = [("create", item) for item in items]
+        if self.random.random() < 0.6:
             plan.steps.append(Step("up", items))
-            settled = True
+            settled, calls = True, []
         for _ in range(self.random.randint(2, 4)):
-            if self.random.random() < 0.6:
+            if not calls or self.random.random() < 0.5:
                 # What a broken run may have half made stays in the program until a run has gone through.
-                items, model, more = self.changed(items, model, settled=settled)
-                removes = removes or more
-            step = self.step(items, model)
-            plan.steps.append(replace(step, deletes=step.command == "destroy" or (step.command == "up" and removes)))
-            if step.command == "up" and not step.disturbed:
-                settled, removes = True, False
-            elif step.command != "refresh":
+                before = items
+                items, model, verb = self.changed(items, model, settled=settled)
+                removes = removes or verb in {"remove", "replace"}
+                calls += _calls(verb, before, items)
+            command = self.random.choices(["up", "refresh", "destroy"], [7, 1, 2 if plan.steps else 0])[0]
+            if command == "destroy":
+                calls = [("delete", item) for item in items]
+            step = self.step(command, items, model, calls)
+            plan.steps.append(replace(step, deletes=command == "destroy" or (command == "up" and removes)))
+            if command == "up" and not step.disturbed:
+                settled, removes, calls = True, False, []
+            elif command == "destroy":
+                settled, calls = False, [("create", item) for item in items]
+            elif command == "up":
                 settled = False
         return plan
 
@@ -183,8 +191,8 @@ class _Dice:
     def _bucket(self, _: list[Item]) -> dict[str, Any]:
         return {"force_destroy": True}
 
-    def changed(self, items: tuple[Item, ...], model: int, *, settled: bool) -> tuple[tuple[Item, ...], int, bool]:
-        """Return another program, content of its model, and whether something goes or is replaced."""
+    def changed(self, items: tuple[Item, ...], model: int, *, settled: bool) -> tuple[tuple[Item, ...], int, str]:
+        """Return another program, content of its model, and in which way it differs."""
         place = self.random.randrange(len(items))
         item = items[place]
         free = [other for other in items if not any(user.uses(other) for user in items)]
@@ -192,15 +200,15 @@ class _Dice:
         way = self.random.choice(ways)
         if way == "remove" and len(items) > 2:
             gone = self.random.choice(free)
-            return tuple(other for other in items if other is not gone), model, True
+            return tuple(other for other in items if other is not gone), model, way
         if way == "add":
             added = self.item(self.random.choice(["Template", "Endpoint", "NetworkVolume"]), [])
-            return (*items, added), model, False
+            return (*items, added), model, way
         if item.kind == "ModelCache":
-            return items, model + 1, False
+            return items, model + 1, "update"
         more = self.replacement(item) if way == "replace" else self.update(item)
         newer = replace(item, arguments=item.arguments | more)
-        return tuple(newer if other is item else other for other in items), model, way == "replace"
+        return tuple(newer if other is item else other for other in items), model, way
 
     def update(self, item: Item) -> dict[str, Any]:
         number = self.random.randint(2, 9)
@@ -224,21 +232,21 @@ class _Dice:
             return {"repository_arn": f"arn:aws:ecr:eu-west-1:123456789012:repository/acme/other-{number}"}
         return self.update(item)
 
-    def step(self, items: tuple[Item, ...], model: int) -> Step:
-        command = self.random.choices(["up", "refresh", "destroy"], [7, 1, 2])[0]
-        faults = tuple(self.faults(items)) if self.random.random() < 0.7 else ()
-        kill = self.kill(items, command) if command != "refresh" and self.random.random() < 0.6 else None
+    def step(self, command: str, items: tuple[Item, ...], model: int, calls: list[tuple[str, Item]]) -> Step:
+        """Draw what disturbs a command that will probably make these calls."""
+        operations = [_operation(verb, item) for verb, item in calls if item.kind in OPERATIONS]
+        faults = tuple(self.faults(operations)) if self.random.random() < 0.7 else ()
+        kill = None
+        if command != "refresh" and calls and self.random.random() < 0.6:
+            kill = self.kill(operations, cache=command == "up" and any(item.kind == "ModelCache" for _, item in calls))
         return Step(command, items, faults, kill, model)
 
-    def faults(self, items: tuple[Item, ...]) -> Iterator[dict[str, Any]]:
-        nouns = sorted({OPERATIONS[item.kind] for item in items if item.kind in OPERATIONS})
+    def faults(self, operations: list[str]) -> Iterator[dict[str, Any]]:
         for _ in range(self.random.randint(1, 3)):
             kinds = ["status", "lost_answer", "late_error", "reset"] * 3 + ["stale_list"] * 6 + ["hang", "late_answer"]
             kind = self.random.choice(kinds)
-            verb = self.random.choice(["create", "create", "update", "delete", "list", "get"])
-            noun = self.random.choice([*nouns, "*"]) if nouns else "*"
-            operation = "revoke*" if (verb, noun) == ("delete", "Delegation") else f"{verb}{noun.removesuffix('y')}*"
-            rule: dict[str, Any] = {"kind": kind, "operation": operation, "skip": self.random.choice([0, 0, 1, 2])}
+            operation = self.random.choice([*operations * 2, "create*", "update*", "delete*", "list*", "get*"])
+            rule: dict[str, Any] = {"kind": kind, "operation": operation, "skip": self.random.choice([0, 0, 1])}
             if kind == "stale_list" and not self.explicit:
                 delay_ms = self.random.choice([300, 1000, 2500])
                 yield {"kind": kind, "operation": "list*s", "times": None, "delay_ms": delay_ms}
@@ -251,16 +259,26 @@ class _Dice:
             elif kind != "stale_list":
                 yield rule | {"times": 1 if kind == "hang" else self.random.choice([1, 1, 2, 6])}
 
-    def kill(self, items: tuple[Item, ...], command: str) -> Kill:
-        nouns = [OPERATIONS[item.kind] for item in items if item.kind in OPERATIONS]
-        if command == "up" and any(item.kind == "ModelCache" for item in items) and self.random.random() < 0.2:
+    def kill(self, operations: list[str], *, cache: bool) -> Kill:
+        if not operations or (cache and self.random.random() < 0.3):
             return Kill("object")
-        verb = (
-            "delete" if command == "destroy" else self.random.choice(["create", "create", "create", "update", "delete"])
-        )
-        noun = self.random.choice(nouns)
-        operation = "revokeDelegation" if (verb, noun) == ("delete", "Delegation") else f"{verb}{noun}"
-        return Kill(operation, self.random.choice([1, 1, 2]), done=self.random.random() < 0.5)
+        operation = self.random.choice(operations)
+        number = self.random.randint(1, operations.count(operation))
+        return Kill(operation, number, done=self.random.random() < 0.5)
+
+
+def _calls(way: str, before: tuple[Item, ...], after: tuple[Item, ...]) -> list[tuple[str, Item]]:
+    """Return what a change of the program makes the resources do."""
+    new = [item for item in after if item not in before]
+    if way == "remove":
+        return [("delete", item) for item in before if item not in after]
+    verbs = {"add": ("create",), "update": ("update",), "replace": ("create", "delete")}[way]
+    return [(verb, item) for item in new for verb in verbs]
+
+
+def _operation(verb: str, item: Item) -> str:
+    noun = OPERATIONS[item.kind]
+    return "revokeDelegation" if (verb, noun) == ("delete", "Delegation") else f"{verb}{noun}"
 
 
 def fault_kinds(plans: list[Plan]) -> set[str]:
