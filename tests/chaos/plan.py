@@ -113,13 +113,14 @@ class _Dice:
             plan.steps.append(Step("up", items))
             settled, calls = True, []
         for _ in range(self.random.randint(2, 4)):
+            made = any(step.command == "up" for step in plan.steps)
             if not calls or self.random.random() < 0.5:
                 # What a broken run may have half made stays in the program until a run has gone through.
                 before = items
                 items, model, verb = self.changed(items, model, settled=settled)
                 removes = removes or verb in {"remove", "replace"}
-                calls += _calls(verb, before, items)
-            command = self.random.choices(["up", "refresh", "destroy"], [7, 1, 2 if plan.steps else 0])[0]
+                calls = [*calls, *_calls(verb, before, items)] if made else [("create", item) for item in items]
+            command = self.random.choices(["up", "refresh", "destroy"], [7, 1, 2 if made else 0])[0]
             if command == "destroy":
                 calls = [("delete", item) for item in items]
             step = self.step(command, items, model, calls)
