@@ -54,6 +54,7 @@ def create_app(settings: Settings, *, clients: Clients | None = None) -> FastAPI
         generate_unique_id_function=lambda route: route.name,
     )
     for router in (
+        jobs.submissions,
         jobs.router,
         streams.router,
         deployments.router,

@@ -5,7 +5,6 @@ to be dead, where the client counts on one sending for each step. And it takes a
 of the connection's next request, where connections are shared by callers who must not see each other's answers.
 """
 
-import json
 from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
@@ -13,6 +12,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx
+from pydantic_core import to_json
 from yarl import URL
 
 from pulumi_visgate.runpod._exchange import Fault, Send
@@ -28,7 +28,7 @@ from pulumi_visgate.runpod._http import (
 )
 from pulumi_visgate.runpod._transport import Broken
 
-_JSON = "application/json"
+_AT_ONCE = 512 * 1024  # aiohttp writes bytes in one go, and anything like a file in parts
 
 
 class AiohttpTransport:
@@ -50,11 +50,12 @@ class AiohttpTransport:
         """
         session = self._session or self._opened()
         url = URL(step.url, encoded=True)
-        body, headers = None, step.headers
+        body: bytes | BytesIO | None = None
+        headers = step.headers
         if step.json is not None:
-            # aiohttp warns of long bodies as plain bytes, because it writes them in one go.
-            body = BytesIO(json.dumps(step.json, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode())
-            headers = {**headers, "Content-Type": _JSON}
+            content = to_json(step.json, inf_nan_mode="null")
+            body = content if len(content) <= _AT_ONCE else BytesIO(content)
+            headers = {**headers, "Content-Type": "application/json"}
         try:
             response = await session.request(
                 step.method,

@@ -9,6 +9,7 @@ import itertools
 import re
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -204,6 +205,7 @@ class Core:
         return (self.base_url if plane is Plane.CONTROL else self.jobs_url).rstrip("/")
 
 
+@lru_cache(maxsize=64)  # a gateway makes a core for each request
 def _is_plain_address(url: str) -> bool:
     try:
         parts = urlsplit(url)

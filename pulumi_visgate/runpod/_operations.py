@@ -6,6 +6,7 @@ Imports the prepared calls of `_requests` and `jobs`; `client` adds how they are
 import functools
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine
+from types import MethodType
 from typing import Any, Generic, NoReturn, ParamSpec, Self, TypeVar, overload
 
 from pydantic import SecretStr
@@ -22,8 +23,13 @@ class Method(Generic[P, T]):
     """A prepared call as a method: it returns the result on a blocking client, an awaitable on an asynchronous one."""
 
     def __init__(self, prepare: Callable[P, Call[T]]) -> None:
+        @functools.wraps(prepare)
+        def bound(client: "Blocking | Asynchronous", *args: P.args, **kwargs: P.kwargs) -> T | Coroutine[Any, Any, T]:
+            return client.perform(prepare(*args, **kwargs))
+
         self.prepare = prepare
         self.__doc__ = prepare.__doc__
+        self._bound = bound
 
     @overload
     def __get__(self, client: None, owner: type) -> Self: ...
@@ -33,14 +39,7 @@ class Method(Generic[P, T]):
     def __get__(self, client: "Asynchronous", owner: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
     def __get__(self, client: "Blocking | Asynchronous | None", owner: type) -> Any:
         """Bind to a client."""
-        if client is None:
-            return self
-
-        @functools.wraps(self.prepare)
-        def bound(*args: P.args, **kwargs: P.kwargs) -> T | Coroutine[Any, Any, T]:
-            return client.perform(self.prepare(*args, **kwargs))
-
-        return bound
+        return self if client is None else MethodType(self._bound, client)
 
 
 class Operations:

@@ -30,8 +30,9 @@ fal_key = HTTPBase(
     scheme_name="FalKey",
     description="Your own Runpod API key, sent as fal's clients send theirs.",
 )
+HF_HEADER = "X-HF-Token"
 hf_header = APIKeyHeader(
-    name="X-HF-Token",
+    name=HF_HEADER,
     auto_error=False,
     scheme_name="HuggingFaceToken",
     description="Hugging Face token, only for gated models that no volume of yours holds.",
@@ -63,8 +64,8 @@ async def authenticate(
     """
     body = await _body(request)
     key = credentials.credentials if credentials is not None else body.get("user_runpod_key")
-    field = "X-HF-Token" if hf_token else "hf_token"
-    return _caller(request, key, hf_token or body.get("hf_token"), token_field=field, scheme="Bearer")
+    field = HF_HEADER if hf_token else "hf_token"
+    return caller_of(request, key, hf_token or body.get("hf_token"), token_field=field)
 
 
 async def authenticate_fal(
@@ -80,10 +81,23 @@ async def authenticate_fal(
     """
     is_key = credentials is not None and credentials.scheme.lower() in carried.KEY_SCHEMES
     key = credentials.credentials if credentials is not None and is_key else None
-    return _caller(request, key, hf_token, token_field="X-HF-Token", scheme="Key")  # noqa: S106, the name of a header
+    return caller_of(request, key, hf_token, token_field=HF_HEADER, scheme="Key")
 
 
-def _caller(request: Request, key: object, token: object, *, token_field: str, scheme: str) -> Caller:
+def caller_of(request: Request, key: object, token: object, *, token_field: str, scheme: str = "Bearer") -> Caller:
+    """Return the caller that a key and a Hugging Face token make.
+
+    Args:
+        request: The request.
+        key: What was sent as Runpod key.
+        token: What was sent as Hugging Face token; None if nothing was.
+        token_field: Where the token was.
+        scheme: How the key is to be sent.
+
+    Raises:
+        MissingKey: The key could not be one.
+        InvalidField: The token could not be one.
+    """
     masking.current().learn(value for value in (key, token) if isinstance(value, str))
     if not isinstance(key, str) or not _KEY.fullmatch(key):
         raise MissingKey(scheme)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pulumi_visgate.gateway.problems import InvalidField, Refused
 from pulumi_visgate.gateway.services.directory import GENERATION_ENV
@@ -97,19 +98,22 @@ def _pools(asked: str | None, offered: tuple[str, ...]) -> tuple[str, ...]:
 
 def generation(model_id: str, model: OfferedModel | None, settings: Settings) -> str:
     """Return what changes whenever new endpoints for a model would be made differently, wherever they run."""
-    return spec_hash(
-        {
-            "image": settings.image,
-            "model": model_id,
-            "revision": model.revision if model else None,
-            "volumes": sorted(model.network_volume_ids) if model else [],
-            "disk": settings.container_disk_gb,
-            "workers_max": settings.workers_max,
-            "idle_timeout_s": settings.idle_timeout_s,
-            "watchdog": [settings.watchdog_action, settings.watchdog_idle_s, settings.watchdog_max_failures],
-            "timeout_s": settings.job_timeout_s,
-        }
+    return _hashed(
+        ("image", settings.image),
+        ("model", model_id),
+        ("revision", model.revision if model else None),
+        ("volumes", tuple(sorted(model.network_volume_ids)) if model else ()),
+        ("disk", settings.container_disk_gb),
+        ("workers_max", settings.workers_max),
+        ("idle_timeout_s", settings.idle_timeout_s),
+        ("watchdog", (settings.watchdog_action, settings.watchdog_idle_s, settings.watchdog_max_failures)),
+        ("timeout_s", settings.job_timeout_s),
     )
+
+
+@lru_cache(maxsize=4096)  # asked for with every request
+def _hashed(*spec: tuple[str, object]) -> str:
+    return spec_hash(dict(spec))
 
 
 def offer(asked: Asked, settings: Settings) -> OfferedModel:

@@ -13,17 +13,18 @@ import tenacity
 from pulumi_visgate.gateway import egress
 from pulumi_visgate.gateway.caller import Caller
 from pulumi_visgate.gateway.problems import Refused
-from pulumi_visgate.gateway.services import placement, warm_match
+from pulumi_visgate.gateway.services import placement
 from pulumi_visgate.gateway.services.announce import Announcement, Courier, provisioning
 from pulumi_visgate.gateway.services.callbacks import Callbacks
 from pulumi_visgate.gateway.services.directory import Candidate, Directory
 from pulumi_visgate.gateway.services.placement import Asked
 from pulumi_visgate.gateway.services.provision import Found, Provisioner
+from pulumi_visgate.gateway.services.readiness import Readiness
 from pulumi_visgate.gateway.services.replays import Replays
 from pulumi_visgate.gateway.services.tickets import Style
 from pulumi_visgate.gateway.services.uploads import Uploads
 from pulumi_visgate.gateway.settings import Settings
-from pulumi_visgate.runpod.errors import NotFound, RunpodError
+from pulumi_visgate.runpod.errors import NotFound
 from pulumi_visgate.runpod.models.job import JobPolicy, JobRequest
 from visgate_contract.errors import ErrorCode
 from visgate_contract.jobs import JobInput
@@ -125,6 +126,8 @@ class Submitter:
         self._uploads = uploads
         self._courier = courier
         self._callbacks = callbacks
+        self._readiness = Readiness()
+        self._policy = JobPolicy(execution_timeout=settings.job_timeout_s * 1000, ttl=settings.job_ttl_s * 1000)
         self._replays = Replays[Accepted](settings.signing_key)
 
     async def deploy(self, caller: Caller, asked: Asked, *, webhook_url: str | None = None) -> Accepted:
@@ -137,7 +140,7 @@ class Submitter:
             task_id = new_task_id(datetime.now(UTC))
             found = await self._placed(caller, asked, task_id, announcement)
             try:
-                warm = not found.created and await self._is_warm(caller, found.candidate)
+                warm = not found.created and await self._readiness.is_warm(caller, found.candidate.id)
             except NotFound:
                 self._directory.forget(caller.user_hash, found.candidate.id)
                 found, warm = await self._placed(caller, asked, task_id, None), False
@@ -229,13 +232,15 @@ class Submitter:
         self, caller: Caller, found: Found, order: Order, job: JobInput, announcement: Announcement | None
     ) -> Accepted:
         endpoint = found.candidate
-        health = None if found.created else asyncio.create_task(self._is_warm(caller, endpoint))
+        warm = not found.created and self._readiness.was_warm(caller, endpoint.id)
+        asks = not found.created and not warm
+        health = asyncio.create_task(self._readiness.is_warm(caller, endpoint.id)) if asks else None
         try:
             if announcement is not None:
                 announced = await announcement.acknowledged(self._settings.announce_wait_s)
                 job = job.model_copy(update={"announced": announced})
             runpod_job_id = await self._run(caller, found, order, job)
-            warm = health is not None and await _or_no(health)
+            warm = warm or (health is not None and await _or_no(health))
         finally:
             if health is not None:
                 health.cancel()
@@ -244,7 +249,6 @@ class Submitter:
         return Accepted(Warmth.WARM_READY if warm else Warmth.ACCEPTED_COLD, job.task_id, endpoint, job_id)
 
     async def _run(self, caller: Caller, found: Found, order: Order, job: JobInput) -> str:
-        policy = JobPolicy(execution_timeout=self._settings.job_timeout_s * 1000, ttl=self._settings.job_ttl_s * 1000)
         webhook = self._callbacks.url(
             user_hash=caller.user_hash,
             endpoint_id=found.candidate.id,
@@ -252,10 +256,12 @@ class Submitter:
             webhook_url=order.webhook_url,
             style=order.style,
         )
-        request = JobRequest(input=job.model_dump(mode="json"), webhook=webhook, policy=policy)
+        request = JobRequest(input=job.model_dump(mode="json"), webhook=webhook, policy=self._policy)
+        if not found.created:
+            return (await caller.runpod.run_job(found.candidate.id, request)).id
         # A new endpoint reaches the job plane a moment after the control plane has answered.
         attempts = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(lambda error: found.created and isinstance(error, NotFound)),
+            retry=tenacity.retry_if_exception_type(NotFound),
             wait=tenacity.wait_exponential(multiplier=0.1, max=1.0),
             stop=tenacity.stop_before_delay(self._settings.deadline_s / 2),
             reraise=True,
@@ -264,20 +270,6 @@ class Submitter:
             with attempt:
                 return (await caller.runpod.run_job(found.candidate.id, request)).id
         raise AssertionError  # tenacity ends with a result or an error
-
-    @staticmethod
-    async def _is_warm(caller: Caller, endpoint: Candidate) -> bool:
-        """Ask whether a worker is there (`health`).
-
-        Raises:
-            NotFound: The endpoint is gone.
-        """
-        try:
-            return warm_match.is_warm(await caller.runpod.endpoint_health(endpoint.id))
-        except NotFound:
-            raise
-        except RunpodError:
-            return False  # cannot be told, so it is not promised
 
 
 async def _or_no(health: "asyncio.Task[bool]") -> bool:

@@ -6,7 +6,7 @@ Inputs, outputs and webhook addresses stay out of `repr`: they can hold presigne
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import Field, JsonValue
+from pydantic import Field
 
 from pulumi_visgate.runpod.models.common import Answer, Bool, Int, Open, Query, Request
 
@@ -48,7 +48,7 @@ class JobRequest(Request):
         policy: Limits of this job.
     """
 
-    input: dict[str, JsonValue] = Field(repr=False)
+    input: dict[str, Any] = Field(repr=False)
     webhook: str | None = Field(default=None, repr=False)
     policy: JobPolicy | None = None
 

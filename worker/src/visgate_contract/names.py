@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 from visgate_contract.errors import ContractError
@@ -32,6 +33,7 @@ def user_hash(runpod_api_key: str) -> str:
     return hashlib.sha256(runpod_api_key.encode()).hexdigest()
 
 
+@lru_cache(maxsize=4096)
 def model_slug(model_id: str) -> str:
     """Return a readable, collision-resistant label of a model id, such as `sdxl-turbo-1f0c3a`.
 

@@ -5,7 +5,6 @@ tell a caller their secret at any time, and the worker, which has only that user
 """
 
 import base64
-import hashlib
 import hmac
 import re
 import secrets
@@ -64,7 +63,7 @@ def derive_webhook_secret(signing_key: str, user_hash: str) -> str:
     if len(signing_key) < MIN_SIGNING_KEY_BYTES:
         detail = f"signing_key has {len(signing_key)} characters; at least {MIN_SIGNING_KEY_BYTES} are needed."
         raise ContractError(detail, hint="Make one with `openssl rand -base64 32`.")
-    mac = hmac.new(signing_key.encode(), f"webhook:{user_hash}".encode(), hashlib.sha256).digest()
+    mac = hmac.digest(signing_key.encode(), f"webhook:{user_hash}".encode(), "sha256")
     return WEBHOOK_SECRET_PREFIX + base64.b64encode(mac).decode()
 
 
@@ -79,7 +78,7 @@ def webhook_headers(secret: str, message_id: str, body: bytes, *, timestamp: dat
     """
     seconds = str(int(timestamp.timestamp()))
     key = base64.b64decode(secret.removeprefix(WEBHOOK_SECRET_PREFIX))
-    mac = hmac.new(key, f"{message_id}.{seconds}.".encode() + body, hashlib.sha256).digest()
+    mac = hmac.digest(key, f"{message_id}.{seconds}.".encode() + body, "sha256")
     return {
         "content-type": "application/json",
         "webhook-id": message_id,
@@ -126,4 +125,4 @@ class JobRef:
     def _mac(self, secret: str) -> str:
         task = f":{self.task_id}" if self.task_id else ""
         message = f"job:{self.endpoint_id}:{self.runpod_job_id}{task}".encode()
-        return hmac.new(secret.encode(), message, hashlib.sha256).hexdigest()[:24]
+        return hmac.digest(secret.encode(), message, "sha256").hex()[:24]
