@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 try:
-    from pulumi.provider.experimental import component_provider_host
+    from pulumi.provider import main
     from pulumi.provider.experimental.component import ComponentProvider
 
     from pulumi_visgate.components.artifact_cdn import ArtifactCdn
@@ -26,19 +26,27 @@ except ModuleNotFoundError as missing:
 NAME = "visgate"
 NAMESPACE = "visgate-dev"  # without it, the generated Python SDK would shadow this library
 COMPONENTS = [ArtifactCdn, Gateway, GeoRoutedCache, InferencePlatform, WorkerImage]
+# Without it, Go's SDK lacks the structs that only occur in lists of plain values, and does not compile.
+GO = {"generateExtraInputTypes": True}
 SCHEMA = Path(__file__).resolve().parent / "schema.json"
+
+
+def provider() -> ComponentProvider:
+    """Return the provider that makes the components, with a schema that every language can use."""
+    made = ComponentProvider(COMPONENTS, NAME, NAMESPACE, version("pulumi-visgate"))
+    inferred = json.loads(made.schema)
+    inferred["language"]["go"] |= GO
+    made.schema = json.dumps(inferred)
+    return made
 
 
 def schema() -> str:
     """Return the schema as `pulumi package get-schema` does, without an engine."""
-    found = ComponentProvider(COMPONENTS, NAME, NAMESPACE, version("pulumi-visgate")).schema
-    return json.dumps(json.loads(found), indent=2, sort_keys=True) + "\n"
+    return json.dumps(json.loads(provider().schema), indent=2, sort_keys=True) + "\n"
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["schema"]:
         SCHEMA.write_text(schema(), encoding="utf-8")
     else:
-        component_provider_host(
-            name=NAME, namespace=NAMESPACE, version=version("pulumi-visgate"), components=COMPONENTS
-        )
+        main(provider(), sys.argv[1:])

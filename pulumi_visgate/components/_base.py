@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import pulumi
@@ -47,9 +48,19 @@ def checked(component: str, model: type[ModelT], args: Mapping[str, Any]) -> Mod
         return model.model_validate({name: value for name, value in args.items() if value is not None})
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_context=False, include_input=False)
-        lines = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in wrong)
+        lines = "; ".join(f"{'.'.join(map(str, item['loc']))}: {_reason(args, item)}" for item in wrong)
         detail = f"{component}: {lines}."
         raise ArgumentError(detail, hint="See docs/library.md for the arguments.") from None
+
+
+def _reason(args: Mapping[str, Any], wrong: Mapping[str, Any]) -> str:
+    value: Any = args
+    with suppress(LookupError, TypeError):  # the last step can lead to what is missing
+        for step in wrong["loc"]:
+            value = value if isinstance(value, pulumi.Output) else value[step]
+    if isinstance(value, pulumi.Output):
+        return "Must be known when the program runs, so it cannot be an output"
+    return str(wrong["msg"])
 
 
 def keeps_data(retain: bool | None, force_destroy: bool) -> bool:

@@ -1,6 +1,6 @@
 """The children of a component: what all of them get, and how a program changes one of them.
 
-A child is known by the part that it plays, such as `volume`, and a child of a child by both parts, as in `cache.volume`.
+A child is known by the part that it plays, such as `volume`; a child of a child by both parts, as in `cache.volume`.
 Several resources can play one part.
 """
 

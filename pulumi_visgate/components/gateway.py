@@ -12,7 +12,7 @@ from pulumi_visgate.components._family import Family, Transform
 PARTS = ("service",)
 
 
-class OfferedModelArgs(TypedDict):
+class OfferedModel(TypedDict):
     """One model that callers may ask for."""
 
     model_id: str
@@ -36,7 +36,7 @@ class GatewayArgs(TypedDict):
     """Worker image of endpoints that the gateway creates."""
     gpu_pools: list[str]
     """GPU pools of such endpoints."""
-    models: list[OfferedModelArgs]
+    models: list[OfferedModel]
     """What callers may ask for."""
     bucket: pulumi.Input[str]
     """Bucket for artifacts."""

@@ -15,7 +15,7 @@ DEFAULT_SIZE_GB = 50
 PARTS = ("volume", "model")
 
 
-class CachedModelArgs(TypedDict):
+class CachedModel(TypedDict):
     """One model of the cache."""
 
     model_id: str
@@ -31,7 +31,7 @@ class GeoRoutedCacheArgs(TypedDict):
 
     regions: list[str]
     """Runpod data centers, such as `EU-RO-1`; one volume each."""
-    models: list[CachedModelArgs]
+    models: list[CachedModel]
     """What lies on every volume."""
     size_gb: NotRequired[int]
     """Size of each volume in GB, 50 by default."""

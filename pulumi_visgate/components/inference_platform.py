@@ -19,13 +19,13 @@ from pulumi_visgate.components._family import Family, Transform, within
 from pulumi_visgate.components.artifact_cdn import PARTS as CDN_PARTS
 from pulumi_visgate.components.artifact_cdn import ArtifactCdn
 from pulumi_visgate.components.gateway import PARTS as GATEWAY_PARTS
-from pulumi_visgate.components.gateway import Gateway, OfferedModelArgs
+from pulumi_visgate.components.gateway import Gateway, OfferedModel
 from pulumi_visgate.components.geo_routed_cache import DEFAULT_SIZE_GB, GeoRoutedCache
 from pulumi_visgate.components.geo_routed_cache import PARTS as CACHE_PARTS
 from pulumi_visgate.components.worker_image import WorkerImage, WorkerImageArgs
 from pulumi_visgate.resources.account import account_user_hash
 from pulumi_visgate.resources.signing_key import SigningKey
-from pulumi_visgate.resources.warm_pool import WarmPool, WindowArgs
+from pulumi_visgate.resources.warm_pool import WarmPool
 from visgate_contract.jobs import WEBHOOK_SECRET_ENV
 from visgate_contract.names import model_slug
 from visgate_contract.pools import PoolPolicy, Window
@@ -43,7 +43,33 @@ PARTS = (
 )
 
 
-class PlatformModelArgs(TypedDict):
+class PoolWindow(TypedDict):
+    """A time of the week in which a pool keeps workers."""
+
+    start: str
+    """Wall clock time as `HH:MM` from which they are kept."""
+    end: str
+    """Wall clock time as `HH:MM` until which they are, or `24:00`; on the next day when it is before `start`."""
+    timezone: str
+    """IANA name of the time zone, such as `Europe/Berlin`."""
+    days: NotRequired[list[str]]
+    """Days on which the window begins, `mon` to `sun`; every day when left out."""
+    min_workers: NotRequired[int]
+    """Workers that are kept, and paid for; 1 by default."""
+
+
+class PoolRollout(TypedDict):
+    """How `pulumi up` waits for a new release of the pools; without any of it, it waits with all defaults."""
+
+    timeout_s: NotRequired[int]
+    """Longest wait in seconds, 600 by default."""
+    on_failure: NotRequired[str]
+    """`fail`, the default: the new release stays and `up` fails; `warn`; `rollback`: the former release comes back."""
+    grace_s: NotRequired[int]
+    """Seconds for which workers may be unhealthy, with none ready, before that is a failure; 30 by default."""
+
+
+class PlatformModel(TypedDict):
     """One model of the platform."""
 
     model_id: str
@@ -56,7 +82,7 @@ class PlatformModelArgs(TypedDict):
     """What callers may ask of it; `text2img` when left out. One pool each."""
     policy: NotRequired[str]
     """`on_demand`, the default, `always_on` or `scheduled_warm`."""
-    windows: NotRequired[list[WindowArgs]]
+    windows: NotRequired[list[PoolWindow]]
     """When `scheduled_warm` pools keep workers."""
     min_workers: NotRequired[int]
     """Workers that are always kept, and paid for; 1 by default for `always_on`, 0 for `scheduled_warm`."""
@@ -75,12 +101,16 @@ class InferencePlatformArgs(TypedDict):
     """Runpod data centers with a model cache; workers run there."""
     gpu_pools: list[str]
     """Serverless GPU pools of Runpod's catalog."""
-    models: list[PlatformModelArgs]
+    models: list[PlatformModel]
     """What the platform serves."""
     volume_size_gb: NotRequired[int]
     """Size of each region's volume in GB, 50 by default."""
     image: NotRequired[pulumi.Input[str]]
     """Worker image; this version's own when left out."""
+    rollout: NotRequired[PoolRollout]
+    """Wait for the new workers when an image or environment changes; `up` does not wait when left out."""
+    drain_timeout_s: NotRequired[int]
+    """Seconds that a pool's running jobs are given when it goes; none when left out."""
     signing_key: NotRequired[pulumi.Input[str]]
     """Key that webhook secrets are derived from; made once and kept in the state when left out."""
     force_destroy: NotRequired[bool]
@@ -127,6 +157,8 @@ class _Checked(ComponentArguments):
     models: list[_Model] = Field(min_length=1)
     volume_size_gb: int = Field(default=DEFAULT_SIZE_GB, ge=10, le=4096)
     image: object = None
+    rollout: dict[str, Any] | None = None
+    drain_timeout_s: int | None = Field(default=None, ge=0)
     signing_key: object = None
     force_destroy: bool = False
     retain_data: bool | None = None
@@ -198,7 +230,7 @@ class InferencePlatform(pulumi.ComponentResource):
         cache = self._family.component("cache", GeoRoutedCache, f"{name}-cache", stored)
         signing_key = self._signing_key(name, args.get("signing_key"))
         pools = [
-            self._pool(name, model, task, image=image.ref, cache=cache, signing_key=signing_key, regions=given.regions)
+            self._pool(name, model, task, image=image.ref, cache=cache, signing_key=signing_key, given=given)
             for model in given.models
             for task in model.tasks
         ]
@@ -247,7 +279,7 @@ class InferencePlatform(pulumi.ComponentResource):
         image: pulumi.Output[str],
         cache: GeoRoutedCache,
         signing_key: pulumi.Output[str],
-        regions: list[str],
+        given: _Checked,
     ) -> WarmPool:
         user = account_user_hash()
         secret = pulumi.Output.all(signing_key, user).apply(lambda known: derive_webhook_secret(known[0], known[1]))
@@ -259,8 +291,10 @@ class InferencePlatform(pulumi.ComponentResource):
             "policy": model.policy.value,
             "image": image,
             "gpu_pools": model.gpu_pools,
-            "data_center_ids": regions,
+            "data_center_ids": given.regions,
             "network_volume_ids": cache.volume_ids,
+            "rollout": given.rollout,
+            "drain_timeout_s": given.drain_timeout_s,
             "env": {WEBHOOK_SECRET_ENV: secret},
             **model.pool_args(),
         }
@@ -271,8 +305,8 @@ class InferencePlatform(pulumi.ComponentResource):
         return pool
 
 
-def _offer(model: _Model, volume_ids: pulumi.Output[list[str]]) -> OfferedModelArgs:
-    offered: OfferedModelArgs = {
+def _offer(model: _Model, volume_ids: pulumi.Output[list[str]]) -> OfferedModel:
+    offered: OfferedModel = {
         "model_id": model.model_id,
         "tasks": [task.value for task in model.tasks],
         "policy": model.policy.value,

@@ -81,6 +81,21 @@ def test_a_wrong_argument_is_named(recorder: Recorder, args: dict[str, Any], sai
         run(lambda: InferencePlatform("p", {**PLATFORM, **args}))  # type: ignore[typeddict-item]  # wrong on purpose
 
 
+@pytest.mark.parametrize("name", ["regions", "models.0.model_id"])
+def test_what_decides_how_many_children_there_are_cannot_be_an_output(recorder: Recorder, name: str) -> None:
+    known = pulumi.Output.from_input("EU-RO-1")
+    args: dict[str, Any] = {"regions": [known]} if name == "regions" else {"models": [{**MODEL, "model_id": known}]}
+    with pytest.raises(VisgateError, match=rf"{name}.*: Must be known when the program runs"):
+        run(lambda: InferencePlatform("p", {**PLATFORM, **args}))  # type: ignore[typeddict-item]  # wrong on purpose
+
+
+def test_rollouts_and_draining_are_those_of_every_pool(recorder: Recorder) -> None:
+    model = {**MODEL, "tasks": ["text2img", "image2img"]}
+    run(lambda: InferencePlatform("p", {**PLATFORM, "models": [model], "rollout": {}, "drain_timeout_s": 60}))  # type: ignore[typeddict-item]  # built above
+    pools = [inputs for typ, inputs in recorder.made.values() if typ.endswith("WarmPool")]
+    assert [(pool["rollout"], pool["drain_timeout_s"]) for pool in pools] == [({}, 60)] * 2
+
+
 def test_the_local_target_refuses_a_real_account(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNPOD_API_URL", "https://api.runpod.io")
     with pytest.raises(VisgateError, match="visgate local up"):

@@ -40,6 +40,10 @@ def test_the_schema_describes_every_component_input_and_output(schema: dict[str,
     assert "transform" not in platform["inputProperties"]
 
 
+def test_no_type_is_called_args_because_languages_append_that(schema: dict[str, Any]) -> None:
+    assert [name for name in schema["types"] if name.endswith("Args")] == []
+
+
 def test_a_python_without_the_library_is_named(tmp_path: Path) -> None:
     bare = [sys.executable, "-I", "-S", str(PLUGIN / "__main__.py"), "127.0.0.1:1"]
     done = subprocess.run(bare, capture_output=True, text=True, timeout=60, check=False)
