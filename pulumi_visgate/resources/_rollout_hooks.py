@@ -24,6 +24,7 @@ from pulumi_visgate.resources.account import stack_settings
 from pulumi_visgate.resources.errors import RolloutFailed
 from pulumi_visgate.runpod import AsyncRunpodClient
 from pulumi_visgate.runpod.errors import RunpodError
+from pulumi_visgate.runpod.models.endpoint import UpdateEndpoint
 from visgate_contract.redaction import Redactor
 
 
@@ -128,7 +129,8 @@ class _Hooks:
                 if turn.rollout.on_failure == "rollback":
                     if back is None:  # an earlier run made the change and was killed
                         back = await asyncio.to_thread(crud.change, args.id, turn.news, turn.olds)
-                    await turn.roll_back(client, back, outcome)
+                    if back is not None:
+                        await turn.roll_back(client, back, outcome)
         try:
             turn.settle(outcome, "It stays; the next `pulumi up` waits for it again, or correct the program.")
         except RolloutFailed as error:
@@ -182,19 +184,18 @@ class _Turn:
         """Return what waits."""
         return Waiter(client, self._id, self.rollout, self._report, stop, mask=self._redactor.line)
 
-    async def roll_back(self, client: AsyncRunpodClient, back: Any, outcome: Outcome) -> None:
+    async def roll_back(self, client: AsyncRunpodClient, back: UpdateEndpoint, outcome: Outcome) -> None:
         """Take the change back and refuse the update, so that the state stays as it was.
 
         Raises:
             RolloutFailed: Always.
         """
         try:
-            if back is not None:
-                await client.update_endpoint(self._id, back)
+            await client.update_endpoint(self._id, back)
         except RunpodError as error:
-            detail = self._text(f"The rollout failed ({outcome.text}) and could not be taken back: {error}")
+            detail = self._text(f"The rollout has to be taken back ({outcome.text}), which failed: {error}")
             raise RolloutFailed(detail, hint="Run `pulumi refresh`, then `pulumi up`.") from None
-        detail = self._text(f"The rollout failed and was taken back: {outcome.text}.")
+        detail = self._text(f"The rollout was taken back: {outcome.text}.")
         raise RolloutFailed(detail, hint="The former release is in force again, and the state says so.")
 
     def settle(self, outcome: Outcome, next_step: str) -> None:

@@ -16,7 +16,8 @@ from visgate_contract.redaction import Redactor
 
 TAIL_LINES = 15
 _SHAPES = Redactor()
-_TAIL_S = 3.0  # the stream stays open after the tail, so its end cannot be seen
+TAIL_TIMEOUT_S = 3.0
+"""How long to read, in seconds: the stream stays open after the tail, so its end cannot be seen."""
 _TOLD_WORKERS = 3
 
 
@@ -177,7 +178,7 @@ class Waiter:
         lines: list[str] = []
         with suppress(RunpodError, TimeoutError):
             stream = self._client.get_worker_logs(self._endpoint, worker, tail=TAIL_LINES)
-            async with asyncio.timeout(_TAIL_S), aclosing(stream):
+            async with asyncio.timeout(TAIL_TIMEOUT_S), aclosing(stream):
                 async for line in stream:
                     lines.append(f"{line.source}: {self._mask(line.line)}")
                     if len(lines) >= TAIL_LINES:

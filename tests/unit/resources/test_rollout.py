@@ -193,7 +193,7 @@ def applied(endpoint: Endpoint, change: UpdateEndpoint) -> Endpoint:
         if name == "workers":
             values["workers"] |= value
         elif name == "gpu":
-            cleared = {"excluded_types": []} if "pools" in value else {}
+            cleared: dict[str, list[str]] = {"excluded_types": []} if "pools" in value else {}
             values["gpu"] |= cleared | {**value, "min_cuda_version": value.get("min_cuda_version") or None}
         elif name != "template_id":
             values[name] = value
