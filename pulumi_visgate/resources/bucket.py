@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 import pulumi
@@ -73,14 +73,14 @@ class BucketCrud(Crud):
         if there:
             self.session.adopted.add(name)
         else:
-            with attempting(f"creating bucket {name}"):
-                client.create_bucket(Bucket=name, **_location(self.session.settings.store.region))
+            _create(client, name, self.session.settings.store.region)
         try:
             _set_options(client, name, inputs, _OPTIONS if there else _wanted(inputs))
             _set_tags(client, name, {}, inputs.get("tags") or {})
         except StoreError:
             if not there:
-                client.delete_bucket(Bucket=name)
+                with suppress(StoreError), attempting(f"taking bucket {name} back"):
+                    client.delete_bucket(Bucket=name)
             raise
         return name, self._outs(inputs)
 
@@ -144,6 +144,16 @@ def _wanted(values: Properties) -> tuple[str, ...]:
 def _location(region: str) -> dict[str, Any]:
     """The one region that S3 does not want to hear is its first."""
     return {} if region in ("us-east-1", "auto") else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+
+
+def _create(client: "S3Client", name: str, region: str) -> None:
+    try:
+        with attempting(f"creating bucket {name}"):
+            client.create_bucket(Bucket=name, **_location(region))
+    except StoreError as error:
+        # It was not there a moment ago: the answer to the first attempt was lost, and the SDK has tried again.
+        if error.s3_code != "BucketAlreadyOwnedByYou":
+            raise
 
 
 def _exists(client: "S3Client", name: str) -> bool:

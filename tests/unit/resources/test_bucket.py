@@ -4,6 +4,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from pulumi_visgate.resources.bucket import BucketCrud
+from pulumi_visgate.resources.errors import StoreError
 from tests.unit.resources.conftest import MemorySession
 
 BUCKET = {"owner": "p/s/pictures"}
@@ -68,3 +69,28 @@ def test_where_the_store_has_no_tags_they_are_in_the_state_alone(
     assert crud.diff(found.outs, inputs).changed == ()
     other, _ = crud.check(inputs, {**BUCKET, "tags": {"team": "films"}})
     assert crud.update(id_, outs, other)["tags"] == {"team": "films"}
+
+
+class BrokenStore(TaglessStore):
+    """A store whose answer to the first `CreateBucket` was lost, and which refuses everything else."""
+
+    def create_bucket(self, **given: Any) -> None:
+        super().create_bucket(**given)
+        raise ClientError({"Error": {"Code": "BucketAlreadyOwnedByYou"}}, "CreateBucket")
+
+
+def test_a_bucket_whose_answer_was_lost_is_ours(session: MemorySession, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(session), "store", BrokenStore())
+    crud = BucketCrud(session)
+    inputs, _ = crud.check({}, {**BUCKET, "name": "pictures"})
+    assert crud.create(inputs)[0] == "pictures"
+
+
+def test_the_first_error_is_told_when_a_bucket_cannot_be_taken_back(
+    session: MemorySession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(session), "store", BrokenStore())
+    crud = BucketCrud(session)
+    inputs, _ = crud.check({}, {**BUCKET, "public_read": True})
+    with pytest.raises(StoreError, match="public_read: this S3 store does not support it"):
+        crud.create(inputs)
