@@ -36,6 +36,8 @@ class AiohttpTransport:
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
+        self._tls = httpx.create_ssl_context()  # the authorities that the blocking client trusts
+        self._tls.set_alpn_protocols(["http/1.1"])
         self._proxies: dict[tuple[str, str | None], str | None] = {}
 
     async def send(self, step: Send, *, silence_s: float | None = None) -> "_Answer":
@@ -78,11 +80,9 @@ class AiohttpTransport:
             await self._session.close()
 
     def _opened(self) -> aiohttp.ClientSession:
-        tls = httpx.create_ssl_context()  # the authorities that the blocking client trusts
-        tls.set_alpn_protocols(["http/1.1"])
         self._session = aiohttp.ClientSession(
             connector=_Connector(
-                ssl=tls,
+                ssl=self._tls,
                 limit=MAX_CONNECTIONS,
                 keepalive_timeout=KEEP_S,
                 resolver=aiohttp.ThreadedResolver(),  # the system's, whatever else is installed

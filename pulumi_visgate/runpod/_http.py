@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import version
 from typing import Any
 
@@ -31,6 +32,11 @@ BROKEN = Fault("the connection broke before the answer was complete", sent=True)
 def user_agent() -> str:
     """Return the product token of this client."""
     return f"pulumi-visgate/{version('pulumi-visgate')}"
+
+
+def no_cookies() -> CookieJar:
+    """Return a jar that takes none: callers who share a client have nothing in common."""
+    return CookieJar(DefaultCookiePolicy(allowed_domains=()))
 
 
 def arguments(step: Send) -> dict[str, Any]:

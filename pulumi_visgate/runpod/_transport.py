@@ -1,5 +1,6 @@
 """What the asynchronous client needs of an HTTP library: send a request, read its answer in parts, say what failed."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -22,13 +23,16 @@ class Answer(Protocol):
     """An answer whose body is still to come."""
 
     @property
+    @abstractmethod
     def status(self) -> int:
         """The status code."""
 
     @property
+    @abstractmethod
     def headers(self) -> Mapping[str, str]:
         """The headers, names in lower case; one that came several times is joined by commas."""
 
+    @abstractmethod
     async def read(self) -> bytes:
         """Return the next part of the body, decompressed; nothing at its end.
 
@@ -36,6 +40,7 @@ class Answer(Protocol):
             Broken: It ended too early.
         """
 
+    @abstractmethod
     async def aclose(self) -> None:
         """Give the connection back; one with something left to read is closed."""
 
@@ -46,6 +51,7 @@ class Transport(Protocol):
     It follows no redirect, keeps no cookie and repeats nothing; the client has the deadlines and decides the rest.
     """
 
+    @abstractmethod
     async def send(self, step: Send, *, silence_s: float | None = None) -> Answer:
         """Send a request and return its answer once the headers are here.
 
@@ -57,5 +63,6 @@ class Transport(Protocol):
             Broken: There is no answer.
         """
 
+    @abstractmethod
     async def aclose(self) -> None:
         """Close the connections."""

@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from pulumi_visgate.runpod import logs
 from pulumi_visgate.runpod._call import Call, Reply
 from pulumi_visgate.runpod._exchange import Core, Exchange, Fault, Pause, Send
-from pulumi_visgate.runpod._http import LIMITS, TOO_SLOW, Body, arguments, fault_of, opening, user_agent
+from pulumi_visgate.runpod._http import LIMITS, TOO_SLOW, Body, arguments, fault_of, no_cookies, opening, user_agent
 from pulumi_visgate.runpod._operations import Asynchronous, Blocking, secret
 from pulumi_visgate.runpod._policy import RetryPolicy
 from pulumi_visgate.runpod._transport import Answer, Broken, Transport
@@ -79,7 +79,7 @@ class RunpodClient(Blocking):
         )
         self._sleep = sleep
         self._on_quota_wait = on_quota_wait
-        self._http = httpx.Client(transport=transport, limits=LIMITS)
+        self._http = httpx.Client(transport=transport, limits=LIMITS, cookies=no_cookies())
         self._owns_connections = True
 
     def __enter__(self) -> Self:

@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ import pytest
 
 from pulumi_visgate.runpod import AsyncRunpodClient, RunpodClient
 from tests.handled import Handled
+from tests.unit.runpod.hostile import Behaviour, Server
 
 _numbers = itertools.count()
 
@@ -127,5 +129,39 @@ def problem() -> Callable[..., httpx.Response]:
         return httpx.Response(
             status, json=body, headers={"content-type": "application/problem+json", **(headers or {})}
         )
+
+    return make
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    with contextlib.ExitStack() as stack:
+
+        def start(*behaviours: Behaviour) -> Server:
+            server = stack.enter_context(Server(list(behaviours)))
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(server.shutdown)
+            stack.callback(server.stopping.set)
+            return server
+
+        yield start
+
+
+@pytest.fixture(params=["blocking", "asynchronous"])
+def call(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    def make(url: str, operation: str, *args: Any, **options: Any) -> Any:
+        settings: dict[str, Any] = {"base_url": url, "timeout_s": 5.0, "jitter": lambda: 0.0, **options}
+        key = f"rpa_{request.node.name.encode().hex()[:60]}"
+        if request.param == "blocking":
+            with RunpodClient(key, **settings) as client:
+                return getattr(client, operation)(*args)
+
+        async def ask() -> Any:
+            async with AsyncRunpodClient(key, **settings) as client:
+                return await getattr(client, operation)(*args)
+
+        return asyncio.run(ask())
 
     return make

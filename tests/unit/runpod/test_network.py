@@ -6,10 +6,7 @@ The clients' clock is the real one; deadlines are short and nothing asserts how 
 import asyncio
 import contextlib
 import socket
-import socketserver
-import struct
 import threading
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -18,116 +15,12 @@ from pulumi_visgate import runpod
 from pulumi_visgate.runpod import AsyncRunpodClient, RetryPolicy, RunpodClient
 from pulumi_visgate.runpod.models.endpoint import CreateEndpoint
 from pulumi_visgate.runpod.models.volume import CreateNetworkVolume
+from tests.unit.runpod.hostile import Behaviour, answers, breaks_off, drips, hangs, resets
 
-EMPTY = b'{"endpoints":[]}'
-OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(EMPTY), EMPTY)
 VOLUME = CreateNetworkVolume(name="n", size=10, data_center="d")
 NEW = CreateEndpoint.model_validate(
     {"name": "n", "type": "QUEUE", "image": "i", "scaling": {"type": "QUEUE_DELAY", "queueDelay": 4}}
 )
-Behaviour = Callable[[socket.socket, threading.Event], None]
-
-
-class Server(socketserver.ThreadingTCPServer):
-    """Reads one request after the other and treats each as the next behaviour says; the last one repeats itself."""
-
-    daemon_threads = True
-    allow_reuse_address = True
-
-    def __init__(self, behaviours: list[Behaviour]) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.behaviours = behaviours
-        self.stopping = threading.Event()
-        self.connections = 0
-        self.requests = 0
-        self.lock = threading.Lock()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def next(self) -> Behaviour:
-        with self.lock:
-            self.requests += 1
-            return self.behaviours.pop(0) if len(self.behaviours) > 1 else self.behaviours[0]
-
-
-class Handler(socketserver.BaseRequestHandler):
-    server: Server
-
-    def handle(self) -> None:
-        with self.server.lock:
-            self.server.connections += 1
-        with contextlib.suppress(OSError):
-            while self._read_request():
-                self.server.next()(self.request, self.server.stopping)
-
-    def _read_request(self) -> bool:
-        head = b""
-        while b"\r\n\r\n" not in head:
-            part = self.request.recv(65536)
-            if not part:
-                return False
-            head += part
-        return True
-
-
-def answers(connection: socket.socket, _stopping: threading.Event) -> None:
-    connection.sendall(OK)
-
-
-def hangs(_connection: socket.socket, stopping: threading.Event) -> None:
-    stopping.wait(30)
-
-
-def resets(connection: socket.socket, _stopping: threading.Event) -> None:
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    connection.close()
-
-
-def breaks_off(connection: socket.socket, _stopping: threading.Event) -> None:
-    connection.sendall(OK[:-4])
-    connection.shutdown(socket.SHUT_RDWR)
-
-
-def drips(connection: socket.socket, stopping: threading.Event) -> None:
-    connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n\r\n")
-    while not stopping.wait(0.02):
-        connection.sendall(b" ")
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Server]]:
-    with contextlib.ExitStack() as stack:
-
-        def start(*behaviours: Behaviour) -> Server:
-            server = stack.enter_context(Server(list(behaviours)))
-            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-            thread.start()
-            stack.callback(thread.join)
-            stack.callback(server.shutdown)
-            stack.callback(server.stopping.set)
-            return server
-
-        yield start
-
-
-@pytest.fixture(params=["blocking", "asynchronous"])
-def call(request: pytest.FixtureRequest) -> Callable[..., Any]:
-    def make(url: str, operation: str, *args: Any, **options: Any) -> Any:
-        settings: dict[str, Any] = {"base_url": url, "timeout_s": 5.0, "jitter": lambda: 0.0, **options}
-        key = f"rpa_{request.node.name.encode().hex()[:60]}"
-        if request.param == "blocking":
-            with RunpodClient(key, **settings) as client:
-                return getattr(client, operation)(*args)
-
-        async def ask() -> Any:
-            async with AsyncRunpodClient(key, **settings) as client:
-                return await getattr(client, operation)(*args)
-
-        return asyncio.run(ask())
-
-    return make
 
 
 @pytest.mark.parametrize("fault", [resets, breaks_off])
