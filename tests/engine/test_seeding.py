@@ -23,7 +23,7 @@ from pulumi_visgate.resources._settings import S3Settings, Settings
 from pulumi_visgate.resources.errors import HubError
 from pulumi_visgate.resources.model_cache import ModelCacheCrud
 from tests import hub_mirror
-from tests.engine.conftest import S3_KEY_ID, S3_SECRET, until
+from tests.engine.conftest import S3_KEY_ID, S3_SECRET, Stack, until
 from tests.hub_mirror import HubMirror
 from visgate_worker.sources import find_model
 
@@ -366,3 +366,32 @@ def test_a_cache_of_the_old_layout_moves_inside_the_store(
     outs = crud.update("id", found.outs, news)
     assert set(objects(s3, bucket)) == {MANIFEST, *(outs["path"] + path for path in manifest.files)}
     assert not [url for url in sent if "weights" in url]
+
+
+PROGRAM = """
+import os
+from pulumi_visgate import ModelCache, NetworkVolume
+volume = NetworkVolume("models", size_gb=10, data_center="EU-RO-1")
+ModelCache("tiny", model_id="acme/tiny", revision=os.environ["REVISION"], volume_id=volume.id, data_center="EU-RO-1")
+"""
+
+
+def test_the_engine_shows_the_commit_and_keeps_no_token(stack: Stack, hub: HubMirror) -> None:
+    old, new = (hub.commit(MODEL, hub_mirror.model(seed=seed), f"v{seed}") for seed in (1, 2))
+    stack.write(PROGRAM)
+    env = {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN}
+    said = [stack.up(REVISION="v1", **env).text]
+    assert old in said[0]
+    assert "tiny: " in said[0]  # what was done
+    hub.reset()
+    assert "unchanged" in stack.run("up", "--yes", "--skip-preview", "--expect-no-changes", REVISION="v1", **env).text
+    assert not hub.requests
+    said.append(stack.preview(REVISION="v2", **env).text)
+    assert new in said[1]
+    assert "1 to update" in said[1]
+    for text in (*said, stack.exported()):
+        assert TOKEN not in text
+    hub.faults.gated = True
+    refused = stack.preview(ok=False, REVISION="v3", **env)
+    assert refused.code != 0
+    assert "acme/tiny is gated on the hub" in refused.text
