@@ -5,10 +5,14 @@ to be dead, where the client counts on one sending for each step. And it takes a
 of the connection's next request, where connections are shared by callers who must not see each other's answers.
 """
 
+import asyncio
+import select
+import sys
 from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
 from urllib.request import getproxies, proxy_bypass
+from weakref import WeakSet
 
 import aiohttp
 import httpx
@@ -137,14 +141,37 @@ def _joined(response: aiohttp.ClientResponse) -> Mapping[str, str]:
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Keeps connections, but none on which something came while it was idle: it would answer the next request."""
+    """Keeps connections, but none with something to read before a request: an end, or an answer that nobody asked for.
+
+    aiohttp looks only at what the event loop has read so far, so it would send into a connection that has just ended.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)  # pyright: ignore[reportUnknownMemberType] - a type of aiohttp is incomplete
+        self._kept: WeakSet[asyncio.BaseProtocol] = WeakSet()
 
     async def connect(self, *args: Any, **kwargs: Any) -> Any:
         while True:
             connection = await super().connect(*args, **kwargs)
-            if connection.protocol is None or not connection.protocol.should_close:
+            protocol = connection.protocol
+            if protocol is None or protocol not in self._kept:
+                if protocol is not None:
+                    self._kept.add(protocol)
+                return connection
+            if not protocol.should_close and not _has_something_to_read(protocol.transport):
                 return connection
             connection.close()
+
+
+def _has_something_to_read(transport: asyncio.BaseTransport | None) -> bool:
+    number = -1 if transport is None else transport.get_extra_info("socket").fileno()
+    if number < 0:
+        return True  # closed by now
+    if sys.platform == "win32":
+        return bool(select.select([number], [], [], 0)[0])
+    asked = select.poll()
+    asked.register(number, select.POLLIN)
+    return bool(asked.poll(0))
 
 
 class _Lost(Exception):  # noqa: N818, as aiohttp must not know it for an error of its own

@@ -115,6 +115,40 @@ def test_nothing_is_sent_again_behind_the_clients_back(
     assert (server.requests, server.connections) == (2, 1)
 
 
+@pytest.mark.parametrize("kind", ["blocking", "asynchronous"])
+@pytest.mark.parametrize("end", [FAULTS["hangs up"], resets], ids=["hangs up", "resets"])
+def test_nothing_is_sent_into_a_connection_that_has_ended(serve: Any, kind: str, end: Behaviour) -> None:
+    ended = threading.Event()
+
+    def answers_and_ends(connection: socket.socket, stopping: Stop) -> None:
+        connection.sendall(OK)
+        read.wait(10)
+        end(connection, stopping)
+        ended.set()
+
+    read = threading.Event()
+    server = serve(answers_and_ends, answers)
+    options: dict[str, Any] = {"base_url": server.url, "retry": ONCE}
+
+    def wait() -> None:
+        read.set()
+        assert ended.wait(10)
+
+    async def ask() -> None:
+        async with AsyncRunpodClient(f"rpa_ended_{kind}", **options) as client:
+            await client.list_endpoints()
+            wait()  # in the loop's own thread, which so learns nothing of the end
+            await client.list_endpoints()
+
+    if kind == "asynchronous":
+        asyncio.run(ask())
+        return
+    with RunpodClient(f"rpa_ended_{kind}", **options) as client:
+        client.list_endpoints()
+        wait()
+        client.list_endpoints()
+
+
 def test_an_answer_that_nobody_asked_for_answers_nobody(serve: Any) -> None:
     said, extra = threading.Event(), b'{"endpoints":"of somebody else"}'
 
