@@ -1,7 +1,8 @@
 """A warm hit: what the gateway adds to the Runpod calls it makes, and how many it can take.
 
 Runpod is a stub with a fixed answering time that reports how long it was busy, so that the difference is the gateway's
-own, the loopback network included. The anchor is a bare `hello` of the same ASGI server with the same client.
+own, the loopback network included. The anchors are a bare `hello` of the same ASGI server and a bare route of the same
+framework that reads the same request and gives the same answer, with the same client.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import aiohttp
+import psutil
 
 from bench.report import Measurement, percentile
 from bench.servers import free_port, server
@@ -29,6 +31,7 @@ LATENCY_S = 0.02
 REQUESTS = 300
 WARM_UP = 30
 LOAD = 2_000
+LONG_LOAD = 10_000
 CONNECTIONS = 64
 BODY = {"model": MODEL, "input": {"prompt": "a red fox", "width": 64, "height": 64}}
 
@@ -38,6 +41,18 @@ class _Servers:
     gateway: str
     stub: str
     hello: str
+    bare: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """Requests a second of each server, and the gateway's resident memory in MiB before and after the long load."""
+
+    gateway: float
+    bare: float
+    hello: float
+    memory: tuple[float, float]
 
 
 def measure() -> list[Measurement]:
@@ -45,7 +60,7 @@ def measure() -> list[Measurement]:
     with _servers(LATENCY_S) as servers:
         added, hello = asyncio.run(_one_by_one(servers))
     with _servers(0.0) as servers:
-        load, hello_load = asyncio.run(_under_load(servers))
+        load = asyncio.run(_under_load(servers))
     return [
         *(
             Measurement.of(
@@ -56,7 +71,9 @@ def measure() -> list[Measurement]:
             )
             for percent in (50, 99)
         ),
-        Measurement.of("gateway.throughput.ratio", load, "requests/s", anchor=hello_load),
+        Measurement.of("gateway.throughput.ratio", load.gateway, "requests/s", anchor=load.bare),
+        Measurement.of("gateway.bare_route.ratio", load.bare, "requests/s", anchor=load.hello),
+        Measurement.of("gateway.memory_mb", load.memory[1], "MiB", anchor=load.memory[0]),
     ]
 
 
@@ -75,15 +92,23 @@ async def _one_by_one(servers: _Servers) -> tuple[list[float], list[float]]:
     return added, hello
 
 
-async def _under_load(servers: _Servers) -> tuple[float, float]:
+async def _under_load(servers: _Servers) -> _Load:
+    process = psutil.Process(servers.pid)
     async with _session() as session:
-        rates = []
-        for url in (f"{servers.gateway}/v1/jobs", servers.hello):
-            await _flood(session, url, WARM_UP * 4)
-            started = time.perf_counter()
-            await _flood(session, url, LOAD)
-            rates.append(LOAD / (time.perf_counter() - started))
-    return rates[0], rates[1]
+        gateway, bare, hello = [
+            await _rate(session, url)
+            for url in (f"{servers.gateway}/v1/jobs", f"{servers.bare}/v1/jobs", servers.hello)
+        ]
+        before = process.memory_info().rss
+        await _flood(session, f"{servers.gateway}/v1/jobs", LONG_LOAD)
+        return _Load(gateway, bare, hello, (before / 2**20, process.memory_info().rss / 2**20))
+
+
+async def _rate(session: aiohttp.ClientSession, url: str) -> float:
+    await _flood(session, url, WARM_UP * 10)
+    started = time.perf_counter()
+    await _flood(session, url, LOAD)
+    return LOAD / (time.perf_counter() - started)
 
 
 async def _flood(session: aiohttp.ClientSession, url: str, count: int) -> None:
@@ -117,17 +142,18 @@ def _session() -> aiohttp.ClientSession:
 
 @contextmanager
 def _servers(latency_s: float) -> Iterator[_Servers]:
-    gateway, stub, hello = (free_port() for _ in range(3))
-    base = [f"http://127.0.0.1:{port}" for port in (gateway, stub, hello)]
+    gateway, stub, hello, bare = (free_port() for _ in range(4))
+    base = [f"http://127.0.0.1:{port}" for port in (gateway, stub, hello, bare)]
     with ExitStack() as stack:
         env = {"BENCH_LATENCY_S": str(latency_s), "BENCH_ENDPOINT": json.dumps(_endpoint())}
-        for port, name in ((stub, "app"), (hello, "hello")):
-            command = [sys.executable, "-m", "uvicorn", f"bench.stub_runpod:{name}", "--port", str(port)]
-            command += ["--log-level", "error", "--lifespan", "off"]
+        for port, app in ((stub, "stub_runpod:app"), (hello, "stub_runpod:hello"), (bare, "bare_route:app")):
+            command = [sys.executable, "-m", "uvicorn", f"bench.{app}", "--port", str(port)]
+            command += ["--log-level", "error", "--lifespan", "off", "--timeout-keep-alive", "60"]
             stack.enter_context(server(command, ready_url=f"http://127.0.0.1:{port}/", env=env))
         command = [sys.executable, "-m", "pulumi_visgate.gateway"]
-        stack.enter_context(server(command, ready_url=f"{base[0]}/healthz", env=_settings(gateway, base[1])))
-        yield _Servers(*base)
+        env = dict(_settings(gateway, base[1]))
+        pid = stack.enter_context(server(command, ready_url=f"{base[0]}/healthz", env=env))
+        yield _Servers(base[0], base[1], base[2], base[3], pid)
 
 
 def _settings(port: int, stub: str) -> Mapping[str, str]:

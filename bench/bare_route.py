@@ -1,0 +1,30 @@
+"""The least that a gateway of the same server and framework can be: it reads the request, answers, and asks nobody."""
+
+from fastapi import FastAPI
+
+from pulumi_visgate.gateway.routes.schemas import JobAnswer, JobLinks, JobRequestBody
+from pulumi_visgate.gateway.services.submit import Warmth
+
+app = FastAPI(openapi_url=None)
+_LINK = (
+    "http://127.0.0.1:8080/v1/jobs/job_bench0endpoint_00000000-0000-4000-8000-000000000000-e1_0123456789abcdef01234567"
+)
+
+
+@app.post("/v1/jobs", status_code=202)
+async def submit(body: JobRequestBody) -> JobAnswer:
+    """Answer in the words of the gateway."""
+    return JobAnswer(
+        status=Warmth.WARM_READY,
+        task_id="task_01k5d8v0c2n4q6s8t0w2y4z6a8",
+        job_id=_LINK.rpartition("/")[2],
+        endpoint_id="bench0endpoint",
+        model=body.model,
+        task=body.task,
+        links=JobLinks(self=_LINK, events=_LINK, logs=_LINK, cancel=_LINK, retry=_LINK),
+    )
+
+
+@app.get("/")
+async def ready() -> None:
+    """Tell that the server is there."""
