@@ -3,8 +3,8 @@
 A sequence that fails prints its seed and its steps; `make chaos SEED=…` runs it again.
 """
 
+import contextlib
 import json
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,32 +95,53 @@ class Sequence:
 
     def killed(self, arguments: tuple[str, ...], kill: Kill) -> bool:
         """Start a command and kill its engine at a point, if it comes so far; tell whether it went through."""
-        seen = self.emulator.requests().get(kill.operation, 0)
-        rule = ""
+        seen, rule, files = self.emulator.requests().get(kill.operation, 0), "", self.model_files()
         if kill.done:
             rule = self.emulator.fault("lost_answer", operation=kill.operation, skip=kill.number - 1, delay_ms=HOLD_MS)
+
+        def reached() -> bool:
+            if kill.operation == "object":
+                return self.model_files() != files
+            if rule:
+                faults = httpx.get(f"{self.emulator.api_url}/admin/faults", trust_env=False).json()["faults"]
+                return rule not in {fault["id"] for fault in faults}
+            return self.emulator.requests().get(kill.operation, 0) >= seen + kill.number
+
         process = self.stack.start(*arguments)
+        children: list[psutil.Process] = []
         try:
-            until(lambda: process.poll() is not None or self.reached(kill, seen, rule), str(kill))
-            hosts = _provider_hosts(process)
+            until(lambda: process.poll() is not None or reached(), str(kill))
             alive = process.poll() is None
+            children = psutil.Process(process.pid).children(recursive=True) if alive else []
+            busy = [child for child in children if self.calls_runpod(child)]
             process.kill()
-            _, stayed = psutil.wait_procs(hosts, timeout=20)
+            _, stayed = psutil.wait_procs(busy, timeout=20)
         finally:
             kill_engine(process)
+            for child in children:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
         self.tell(f"{arguments[0]} {f'killed at {kill}' if alive else f'ended before {kill}'}")
         self.decent((self.stack.folder / "started.log").read_text())
         assert not stayed, "a provider host outlives its engine"
         return process.returncode == 0
 
-    def reached(self, kill: Kill, seen: int, rule: str) -> bool:
-        """Tell whether the point of a kill has come."""
-        if kill.operation == "object":
-            return any(self.emulator.volumes_dir.glob("*/models/acme/tiny/*"))
-        if rule:
-            faults = httpx.get(f"{self.emulator.api_url}/admin/faults", trust_env=False).json()["faults"]
-            return rule not in {fault["id"] for fault in faults}
-        return self.emulator.requests().get(kill.operation, 0) >= seen + kill.number
+    def calls_runpod(self, process: psutil.Process) -> bool:
+        """Tell whether a process has a connection to the API; an engine has provider hosts, too, that it never uses."""
+        try:
+            return any(
+                peer.raddr and peer.raddr.port == self.emulator.server.port for peer in process.net_connections()
+            )
+        except psutil.Error:
+            return False
+
+    def model_files(self) -> dict[str, int]:
+        """Return the files of the model that are stored, and when they were written."""
+        found: dict[str, int] = {}
+        for path in self.emulator.volumes_dir.glob("*/models/acme/tiny/**/*"):
+            with contextlib.suppress(FileNotFoundError):
+                found[str(path)] = path.stat().st_mtime_ns
+        return found
 
     def decent(self, text: str) -> None:
         """See that what the engine printed holds no secret and no traceback."""
@@ -153,14 +174,6 @@ class Sequence:
     def tell(self, text: str) -> None:
         """Print what is done: pytest shows it when the sequence fails."""
         print(text, flush=True)
-
-
-def _provider_hosts(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    try:
-        children = psutil.Process(process.pid).children(recursive=True)
-        return [child for child in children if "pulumi.dynamic" in child.cmdline()]
-    except psutil.NoSuchProcess:
-        return []
 
 
 def _model(folder: Path, content: int) -> None:
