@@ -40,7 +40,7 @@ def rollout_options(
     """
     if args.get("rollout") is None:
         return None
-    hooks = _Hooks(crud)
+    hooks = RolloutHooks(crud)
     name = _unique(f"visgate-rollout-{crud.kind}-{resource_name}")
 
     def hook(when: str, function: Any) -> list[pulumi.ResourceHook | Any]:
@@ -93,7 +93,7 @@ class _Interrupts:
 _interrupts = _Interrupts()
 
 
-class _Hooks:
+class RolloutHooks:
     """Hooks of one resource.
 
     Args:
