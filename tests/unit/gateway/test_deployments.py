@@ -99,7 +99,13 @@ async def test_two_processes_at_once_keep_one_endpoint(serve: Any, runpod: Any) 
     assert runpod.calls["delete_endpoint"] == 1
 
 
-async def test_a_cold_request_makes_few_calls(serve: Any, runpod: Any) -> None:
+async def test_a_cold_request_makes_four_calls(serve: Any, runpod: Any) -> None:
+    async with serve() as client:
+        assert (await client.post("/v1/jobs", json=JOB)).json()["status"] == "accepted_cold"
+    assert runpod.calls == {"list_endpoints": 2, "create_endpoint": 1, "run": 1}
+
+
+async def test_a_cold_request_for_a_model_on_a_volume_makes_one_more(serve: Any, runpod: Any) -> None:
     model = OfferedModel(model_id=MODEL, network_volume_ids=("vol1",))
     async with serve(models=(model,)) as client:
         await client.post("/v1/jobs", json=JOB)
