@@ -1,11 +1,11 @@
-"""Run the benchmarks: all of them, or the sections named on the command line (gateway, pulumi, worker)."""
+"""Run the benchmarks: all of them, or the sections named on the command line (gateway, pulumi, cache, worker)."""
 
 import importlib
 import sys
 
 from bench import report
 
-SECTIONS = ("gateway", "pulumi", "worker")
+SECTIONS = ("gateway", "pulumi", "cache", "worker")
 
 
 def main() -> int:

@@ -6,7 +6,6 @@ read again from the source, because the digest of the whole has to be computed, 
 """
 
 import hashlib
-from base64 import b64encode
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -167,7 +166,7 @@ class Transfer:
             found = digests.verified()
             for attempt in _patiently():
                 with attempt:
-                    self._client.put_object(Bucket=self._bucket, Key=key, Body=data, ContentMD5=_md5(data)[1])
+                    self._client.put_object(Bucket=self._bucket, Key=key, Body=data)
         self._progress.sent(file, len(data))
         return found
 
@@ -179,13 +178,13 @@ class Transfer:
         try:
             for number, data in run:
                 digests.update(data)
-                tag, md5 = _md5(data)
-                if upload.stored.get(number) == tag:
-                    tags[number] = tag
+                stored = upload.stored.get(number)
+                if stored is not None and stored == hashlib.md5(data, usedforsecurity=False).hexdigest():
+                    tags[number] = stored
                     run.done(number)
                     self._progress.sent(file, len(data), again=True)
                     continue
-                sending = self._pool.submit(self._send, file, upload, number, data, md5)
+                sending = self._pool.submit(self._send, file, upload, number, data)
                 sending.add_done_callback(partial(run.done, number))
                 tags[number] = sending
             found = digests.verified()
@@ -226,7 +225,7 @@ class Transfer:
         answer = self._client.create_multipart_upload(Bucket=self._bucket, Key=key)
         return Upload(key, answer["UploadId"], {})
 
-    def _send(self, file: SourceFile, upload: Upload, number: int, data: bytes, md5: str) -> str:
+    def _send(self, file: SourceFile, upload: Upload, number: int, data: bytes) -> str:
         with _noticing_gone():
             for attempt in _patiently():
                 with attempt:
@@ -236,7 +235,6 @@ class Transfer:
                         UploadId=upload.id,
                         PartNumber=number,
                         Body=data,
-                        ContentMD5=md5,
                     )
         self._progress.sent(file, len(data))
         return answer["ETag"]
@@ -275,12 +273,6 @@ class Transfer:
             if error.gone or error.passing:
                 return None
             raise
-
-
-def _md5(data: bytes) -> tuple[str, str]:
-    """Return the MD5 as an entity tag and as a `Content-MD5`, which every store compares with what arrives."""
-    digest = hashlib.md5(data, usedforsecurity=False)
-    return digest.hexdigest(), b64encode(digest.digest()).decode()
 
 
 def _patiently() -> Retrying:

@@ -379,7 +379,7 @@ ModelCache("tiny", model_id="acme/tiny", revision=os.environ["REVISION"], volume
 def test_the_engine_shows_the_commit_and_keeps_no_token(stack: Stack, hub: HubMirror) -> None:
     old, new = (hub.commit(MODEL, hub_mirror.model(seed=seed), f"v{seed}") for seed in (1, 2))
     stack.write(PROGRAM)
-    env = {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN}
+    env: dict[str, Any] = {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN}
     said = [stack.up(REVISION="v1", **env).text]
     assert old in said[0]
     assert "tiny: " in said[0]  # what was done
