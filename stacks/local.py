@@ -40,7 +40,7 @@ def main() -> dict[str, pulumi.Output[object]]:
                         "idle_timeout_s": config.get_int("idleTimeoutS") or 60,
                     }
                 ],
-                "force_destroy": True,
+                "force_destroy": True,  # so nothing is retained either: `make down` leaves an empty account
             },
         )
     except VisgateError as error:
@@ -50,4 +50,6 @@ def main() -> dict[str, pulumi.Output[object]]:
         "cdn_url": platform.cdn_url,
         "bucket": platform.bucket,
         "pools": platform.pools,
+        "hourly_floor_usd": platform.hourly_floor_usd,
+        "hourly_ceiling_usd": platform.hourly_ceiling_usd,
     }

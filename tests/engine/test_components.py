@@ -32,12 +32,10 @@ given = {
     "models": [{"model_id": "acme/tiny", "source": os.environ["MODEL"]}],
     "tags": {"team": "pictures"},
 }
-if os.environ.get("RETAIN"):
-    given["retain_data"] = os.environ["RETAIN"] == "yes"
 cache = GeoRoutedCache(
     "cache",
     given,
-    pulumi.ResourceOptions(depends_on=[first], protect=bool(os.environ.get("PROTECT")), transforms=[signed]),
+    pulumi.ResourceOptions(depends_on=[first], protect=True, transforms=[signed]),
     transform={"volume": bigger},
 )
 pulumi.export("volumes", cache.volume_ids)
@@ -55,7 +53,7 @@ def test_options_reach_every_child_and_data_outlives_a_destroy(
 ) -> None:
     stack.environment["MODEL"] = str(model_folder)
     stack.write(PROGRAM)
-    stack.up(PROTECT="yes")
+    stack.up()
     made = children(stack)
     volume, model = made[VOLUME], made[MODEL]
     for name in (VOLUME, MODEL):
@@ -73,8 +71,3 @@ def test_options_reach_every_child_and_data_outlives_a_destroy(
     assert [found.id for found in runpod.list_network_volumes()] == [volume["id"]]
     files = runpod_emulator.volumes_dir / volume["id"] / "models" / "acme" / "tiny"
     assert list(files.rglob("weights.safetensors"))
-
-    stack.up(RETAIN="no")  # finds the volume again, and says that it may go
-    assert children(stack)[VOLUME]["id"] == volume["id"]
-    stack.run("destroy", "--yes", "--skip-preview")
-    assert runpod.list_network_volumes() == []

@@ -1,5 +1,6 @@
 """What every child of a component gets, and how a program changes one of them."""
 
+from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -112,6 +113,12 @@ def test_an_unknown_child_is_refused_with_the_names_that_there_are_and_nothing_i
             run(given)
         assert all(part in str(raised.value) for part in parts)
     assert resources(recorder) == {}
+
+
+@every_component
+def test_the_documentation_names_every_child(component: Any, args: dict[str, Any], parts: tuple[str, ...]) -> None:
+    told = f"| `{component.__name__}` | {', '.join(f'`{part}`' for part in parts)} |"
+    assert told in (Path(__file__).parents[3] / "docs" / "library.md").read_text(encoding="utf-8")
 
 
 def test_a_transform_that_returns_something_else_is_refused(recorder: Recorder) -> None:
