@@ -7,7 +7,6 @@ removed as a double.
 """
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
@@ -20,7 +19,6 @@ from pulumi_visgate.runpod.errors import DeadlineExceeded, NotFound, RunpodError
 NamedT = TypeVar("NamedT", bound=Named)
 
 _TAKE_OVER = "Choose another name, leave name out, or set adopt=True to take it over."
-_LOOKS_S = (0.0, 0.25, 0.5, 1.0, 2.0)
 _FIRST = datetime.min.replace(tzinfo=UTC)
 
 # After these nobody knows whether the change was made.
@@ -65,13 +63,17 @@ class OneOfAName(Generic[NamedT]):
             adopt: The program says to take over what has this name.
 
         Returns:
-            The resource, and whether it was there already.
+            The resource, and whether it was there already and may differ from what was asked for.
 
         Raises:
             NameTaken: Something of this name is there and may not be taken over, or there are several.
             RunpodError: The call failed.
         """
-        if there := self._pick(name, self._real(self.listing.before(name)), derived=derived, adopt=adopt):
+        found = self.listing.before(name)
+        if found and derived:
+            self.listing.settle()  # an interrupted run may have met an interrupted run
+            found = self.listing.listed(name)
+        if there := self._pick(name, self._real(found), derived=derived, adopt=adopt):
             self.listing.taken(there)
             return there, True
         try:
@@ -79,11 +81,11 @@ class OneOfAName(Generic[NamedT]):
         except _MAYBE_DONE as error:
             if isinstance(error, RunpodUnreachable) and not error.sent:
                 raise
-            found = self._made_after_all(name, derived=derived)
-            if found is None:
+            there = self._made_after_all(name, derived=derived)
+            if there is None:
                 raise
-            self.listing.taken(found)
-            return found, True
+            self.listing.taken(there)
+            return there, derived  # an older double of ours may differ; what is not ours is what this run has made
         self.listing.made(made)
         return self._settled(name, made, derived=derived, adopt=adopt)
 
@@ -131,15 +133,12 @@ class OneOfAName(Generic[NamedT]):
 
     def _made_after_all(self, name: str, *, derived: bool) -> NamedT | None:
         """Look for what a call without an answer may have made; a list that lags may show an older double first."""
-        found: list[NamedT] = []
-        for pause_s in _LOOKS_S:
-            self.listing.sleep(pause_s)
-            with suppress(RunpodError):
-                found = self.listing.named(name, fresh=True)
-            if len(found) > 1 or (found and self.listing.caught_up):
-                break
         try:
-            return self._pick(name, found, derived=derived, adopt=True)
+            found = self.listing.named(name, fresh=True)
+            if not (found and self.listing.caught_up):
+                self.listing.settle(self.listing.now())
+                found = self.listing.named(name, fresh=True)
+            return self._pick(name, self._real(found), derived=derived, adopt=True)
         except (RunpodError, NameTaken):
             return None  # the first error is the one to tell
 

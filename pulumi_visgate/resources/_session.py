@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 LIST_FRESH_S = 10.0
 LIST_LAG_S = 30.0
+LIST_SETTLE_S = 5.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 4.0
 ATTEMPTS_IN_TIME = 3
 QUOTA_WAIT_S = 3_660.0  # the longest window of the quota is an hour
@@ -75,11 +76,11 @@ class Listing(Generic[NamedT]):
     ) -> None:
         self._fetch = fetch
         self._suffix = suffix
-        self._now = now
+        self.now = now
         self.sleep = sleep
         self._lock = Lock()
         self._items: Sequence[NamedT] | None = None
-        self._fetched_at = 0.0
+        self._fetched_at = self._first_at = 0.0
         self._deleted: set[str] = set()
         self._made: dict[str, NamedT] = {}
         self._taken: dict[str, NamedT] = {}
@@ -94,9 +95,10 @@ class Listing(Generic[NamedT]):
             fresh: Ask now.
         """
         with self._lock:
-            if fresh or self._items is None or self._now() - self._fetched_at > LIST_FRESH_S:
+            if fresh or self._items is None or self.now() - self._fetched_at > LIST_FRESH_S:
                 self._items = self._fetch()
-                self._fetched_at = self._now()
+                self._fetched_at = self.now()
+                self._first_at = self._first_at or self._fetched_at
                 self._trust()
             return [item for item in self._items if item.id not in self._deleted]
 
@@ -141,17 +143,30 @@ class Listing(Generic[NamedT]):
             Whether it does.
         """
         with self._catching_up:
-            end = self._now() + patience_s
+            end = self.now() + patience_s
             pause_s = FIRST_PAUSE_S
             while self._trusted is None and not self._gave_up:
                 with suppress(RunpodError):
                     self.all(fresh=True)
                 if self._trusted is None:
-                    self._gave_up = self._now() + pause_s > end
+                    self._gave_up = self.now() + pause_s > end
                     if not self._gave_up:
                         self.sleep(pause_s)
                     pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             return self.caught_up
+
+    def settle(self, since: float | None = None) -> None:
+        """Wait until a list is a while younger than a moment, or has caught up; then what was made before it is listed.
+
+        Args:
+            since: The moment, on this list's clock; the first look of this process when left out.
+        """
+        with self._catching_up:
+            end = (self._first_at if since is None else since) + LIST_SETTLE_S
+            while not self.caught_up and self._fetched_at < end and self.now() < end + LIST_SETTLE_S:
+                self.sleep(min(max(end - self.now(), 0.0), LIST_SETTLE_S / 5))
+                with suppress(RunpodError):
+                    self.all(fresh=True)
 
     def before(self, name: str) -> list[NamedT]:
         """Return those of this name, from the list that has caught up where there is one."""

@@ -11,9 +11,10 @@ from pulumi_visgate.resources._adopt import OneOfAName
 from pulumi_visgate.resources._cost import storage
 from pulumi_visgate.resources._crud import Crud, Found, NamedInputs, Problem
 from pulumi_visgate.resources._provider import Provider, ResourceArgs, VisgateResource
+from pulumi_visgate.resources._s3 import attempting
 from pulumi_visgate.resources._users import volume_users
 from pulumi_visgate.resources._values import UNKNOWN, Properties, has_unknown
-from pulumi_visgate.resources.errors import InUse
+from pulumi_visgate.resources.errors import ConfigError, InUse, StoreError
 from pulumi_visgate.runpod.errors import NotFound
 from pulumi_visgate.runpod.models import volume as wire
 from pulumi_visgate.runpod.models.volume import (
@@ -208,8 +209,16 @@ class NetworkVolumeCrud(Crud):
             report=self.session.report,
             get=self.session.runpod.get_network_volume,
             remove=self.session.runpod.delete_network_volume,
-            used=lambda volume: bool(volume_users(self.session, volume.id)),
+            used=lambda volume: bool(volume_users(self.session, volume.id)) or self._may_hold_data(volume),
         )
+
+    def _may_hold_data(self, volume: wire.NetworkVolume) -> bool:
+        try:
+            client = self.session.volume_store(volume.data_center)
+            with attempting(f"looking into volume {volume.id}"):
+                return bool(client.list_objects_v2(Bucket=volume.id, MaxKeys=1).get("KeyCount"))
+        except (StoreError, ConfigError):
+            return True  # who cannot look must not delete
 
     def _found(self, volume: wire.NetworkVolume, props: Properties) -> Found:
         self.session.volume_places[volume.id] = volume.data_center

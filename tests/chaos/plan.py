@@ -160,7 +160,7 @@ class _Dice:
         return Item("ModelCache", f"modelcache-{self.count}", {"model_id": "acme/tiny", "source": "model", **where})
 
     def _networkvolume(self, _: list[Item]) -> dict[str, Any]:
-        return {"size_gb": 10, "data_center": self.random.choice(CENTERS)}
+        return {"size_gb": 10, "data_center": self.random.choice(CENTERS), "delete_data": True}
 
     def _template(self, _: list[Item]) -> dict[str, Any]:
         return {"image": "acme/worker:1", "env": {"TOKEN": CANARY}}
@@ -249,7 +249,7 @@ class _Dice:
             operation = self.random.choice([*operations * 2, "create*", "update*", "delete*", "list*", "get*"])
             rule: dict[str, Any] = {"kind": kind, "operation": operation, "skip": self.random.choice([0, 0, 1])}
             if kind == "stale_list" and not self.explicit:
-                delay_ms = self.random.choice([300, 1000, 2500])
+                delay_ms = self.random.choice([300, 2000, 4000])
                 yield {"kind": kind, "operation": "list*s", "times": None, "delay_ms": delay_ms}
             elif kind == "late_answer":
                 yield rule | {"kind": "lost_answer", "delay_ms": 60_000}

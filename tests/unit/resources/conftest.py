@@ -172,14 +172,28 @@ class MemoryRunpod:
         return _MODELS[kind].model_validate(self.items[kind][id_])
 
 
+class Clock:
+    """Moves only while somebody waits."""
+
+    def __init__(self) -> None:
+        self.seconds = 1.0
+
+    def now(self) -> float:
+        return self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
 class MemorySession(Session):
     """A session whose account lives in memory."""
 
     def __init__(self, memory: MemoryRunpod) -> None:
         super().__init__(Settings(runpod_api_key=SecretStr(KEY)))
         self.memory = memory
+        clock = Clock()
         for listing in (self.endpoints, self.templates, self.volumes, self.registries, self.delegations):
-            listing.sleep = lambda _seconds: None
+            listing.now, listing.sleep = clock.now, clock.sleep
 
     @property
     def runpod(self) -> Any:

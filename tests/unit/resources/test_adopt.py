@@ -10,7 +10,7 @@ import pytest
 
 from pulumi_visgate.resources._adopt import OneOfAName
 from pulumi_visgate.resources._report import Silent
-from pulumi_visgate.resources._session import LIST_LAG_S, Listing
+from pulumi_visgate.resources._session import LIST_LAG_S, LIST_SETTLE_S, Listing
 from pulumi_visgate.resources.errors import NameTaken
 from pulumi_visgate.runpod.errors import NotFound, RunpodUnreachable, ServerFault
 
@@ -148,6 +148,38 @@ def test_two_that_interrupted_runs_made_become_one() -> None:
     assert "had made it twice" in account.said[0]
 
 
+@pytest.mark.parametrize("lag_s", [1.5, 2.5, 4.0])
+def test_what_two_interrupted_runs_made_becomes_one_though_only_the_older_is_listed_yet(lag_s: float) -> None:
+    account = Account(lag_s)
+    for _ in range(2):
+        account.create()
+        account.sleep(1)
+    made, there = account.process().find_or_create("sd", account.create, derived=True)
+    assert there
+    assert list(account.things) == [made.id]
+
+
+def test_many_that_are_taken_over_cost_one_wait() -> None:
+    account = Account()
+    names = [f"sd-{number}" for number in range(64)]
+    for name in names:
+        account.create(name)
+    process = account.process()
+    before = account.now
+    assert all(process.find_or_create(name, account.create, derived=True)[1] for name in names)
+    assert account.now - before == LIST_SETTLE_S
+    assert account.lists < 8
+
+
+def test_a_list_that_stays_broken_does_not_hold_up_for_ever() -> None:
+    account = Account()
+    account.create()
+    process = account.process()
+    process.listing.all()
+    account.broken_lists = 10_000
+    assert process.find_or_create("sd", account.create, derived=True)[0].id == "1"
+
+
 def test_of_two_the_used_one_stays_then_the_largest() -> None:
     account = Account()
     for size in (10, 10, 30):
@@ -194,6 +226,18 @@ def test_a_lost_answer_beside_what_an_interrupted_run_made_leaves_one(lag_s: flo
     made, there = account.process().find_or_create("sd", cut, derived=True)
     assert there
     assert list(account.things) == [made.id]
+
+
+def test_what_has_the_program_s_name_and_no_answer_was_made_by_this_run() -> None:
+    account = Account()
+    lost = RunpodUnreachable("cut", sent=True)
+
+    def cut() -> Thing:
+        account.create("mine")
+        raise lost
+
+    made, there = account.process().find_or_create("mine", cut, derived=False, adopt=True)
+    assert (made.id, there) == ("1", False)
 
 
 def test_what_was_not_made_is_told_and_made_by_the_next_run() -> None:

@@ -1,9 +1,10 @@
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from pulumi_visgate.resources._endpoint_crud import EndpointCrud
-from pulumi_visgate.resources.errors import InUse
+from pulumi_visgate.resources.errors import InUse, NameTaken
 from pulumi_visgate.resources.network_volume import NetworkVolumeCrud
 from pulumi_visgate.runpod.pods import Pod
 from tests.unit.resources.conftest import MemoryRunpod, MemorySession
@@ -127,3 +128,36 @@ def test_a_volume_in_use_is_kept_and_its_users_are_named(
     crud.delete(id_, outs)
     assert memory.items["network_volume"] == {}
     crud.delete(id_, outs)
+
+
+class Files:
+    """A store in front of volumes, by the number of their files."""
+
+    def __init__(self, **count: int) -> None:
+        self.count = count
+
+    def list_objects_v2(self, **given: Any) -> dict[str, int]:
+        if given["Bucket"] not in self.count:
+            raise ClientError({"Error": {"Code": "AccessDenied"}}, "ListObjectsV2")
+        return {"KeyCount": self.count[given["Bucket"]]}
+
+
+def test_of_two_volumes_only_one_that_is_seen_to_be_empty_is_removed(
+    crud: NetworkVolumeCrud, memory: MemoryRunpod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = checked(crud)
+    id_, _ = crud.create(inputs)
+    volumes = memory.items["network_volume"]
+    volumes["twin"] = {**volumes[id_], "id": "twin"}
+
+    def again(**count: int) -> str:
+        session = MemorySession(memory)
+        monkeypatch.setattr(session, "volume_store", lambda _center: Files(**count))
+        return NetworkVolumeCrud(session).create(inputs)[0]
+
+    with pytest.raises(NameTaken, match=f"2 of NetworkVolume .*{id_}, twin"):
+        again()
+    with pytest.raises(NameTaken, match=f"2 of NetworkVolume .*{id_}, twin"):
+        again(twin=1, **{id_: 1})
+    assert again(twin=1, **{id_: 0}) == "twin"
+    assert list(volumes) == ["twin"]

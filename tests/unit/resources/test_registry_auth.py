@@ -5,6 +5,7 @@ import pytest
 from pydantic import SecretStr
 
 from pulumi_visgate.local.emulator.testing import RunpodEmulator
+from pulumi_visgate.resources import _session
 from pulumi_visgate.resources._session import Session
 from pulumi_visgate.resources._settings import Settings
 from pulumi_visgate.resources._values import UNKNOWN
@@ -25,7 +26,8 @@ def settings(runpod_emulator: RunpodEmulator) -> Settings:
 
 
 @pytest.fixture
-def session(settings: Settings) -> Iterator[Session]:
+def session(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    monkeypatch.setattr(_session, "LIST_SETTLE_S", 0.0)
     session = Session(settings)
     yield session
     session.runpod.close()
