@@ -28,6 +28,7 @@ NAMESPACE = "visgate-dev"  # without it, the generated Python SDK would shadow t
 COMPONENTS = [ArtifactCdn, Gateway, GeoRoutedCache, InferencePlatform, WorkerImage]
 # Without it, Go's SDK lacks the structs that only occur in lists of plain values, and does not compile.
 GO = {"generateExtraInputTypes": True}
+SECRET_INPUTS = ("signingKey",)  # the SDKs then mark what they are given as secret
 SCHEMA = Path(__file__).resolve().parent / "schema.json"
 
 
@@ -36,6 +37,9 @@ def provider() -> ComponentProvider:
     made = ComponentProvider(COMPONENTS, NAME, NAMESPACE, version("pulumi-visgate"))
     inferred = json.loads(made.schema)
     inferred["language"]["go"] |= GO
+    for component in inferred["resources"].values():
+        for name in component["inputProperties"].keys() & SECRET_INPUTS:
+            component["inputProperties"][name]["secret"] = True
     made.schema = json.dumps(inferred)
     return made
 

@@ -38,6 +38,7 @@ def test_the_schema_describes_every_component_input_and_output(schema: dict[str,
     platform = schema["resources"]["visgate:index:InferencePlatform"]
     assert set(platform["requiredInputs"]) == {"gpuPools", "models", "regions"}
     assert "transform" not in platform["inputProperties"]
+    assert platform["inputProperties"]["signingKey"]["secret"]
 
 
 def test_no_type_is_called_args_because_languages_append_that(schema: dict[str, Any]) -> None:
