@@ -54,14 +54,16 @@ class Upload:
 
 
 def unfinished(client: "S3Client", bucket: str, prefix: str) -> list[tuple[str, str]]:
-    """Return key and id of the unfinished uploads under a prefix (`ListMultipartUploads`), the oldest first."""
-    pages = client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix)
-    return [
-        (item["Key"], item["UploadId"])
-        for page in pages
-        for item in page.get("Uploads", [])
-        if item["Key"].startswith(prefix)  # not every store filters
-    ]
+    """Return key and id of the unfinished uploads under a prefix (`ListMultipartUploads`), none if it cannot."""
+    try:
+        with attempting(f"looking for unfinished uploads in {bucket}"):
+            pages = list(client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix))
+    except StoreError as error:
+        if error.unsupported:
+            return []
+        raise
+    uploads = [(item["Key"], item["UploadId"]) for page in pages for item in page.get("Uploads", [])]
+    return [upload for upload in uploads if upload[0].startswith(prefix)]  # not every store filters
 
 
 def abort(client: "S3Client", bucket: str, uploads: Iterable[tuple[str, str]]) -> None:

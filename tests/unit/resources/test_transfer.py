@@ -16,7 +16,7 @@ from pulumi_visgate.resources._progress import Progress
 from pulumi_visgate.resources._report import Silent
 from pulumi_visgate.resources._s3 import s3_client
 from pulumi_visgate.resources._settings import S3Settings
-from pulumi_visgate.resources._transfer import Transfer
+from pulumi_visgate.resources._transfer import Transfer, unfinished
 from pulumi_visgate.resources.errors import StoreError
 
 if TYPE_CHECKING:
@@ -111,6 +111,17 @@ def test_a_copy_that_the_store_cannot_make_is_no_error(store: Stubber, transfer:
     store.add_client_error("copy_object", "504", http_status_code=504)
     store.add_response("head_object", {"ContentLength": SIZE}, PLACE)
     assert transfer.copy(file, known, "old", "k") == known
+
+
+def test_a_store_that_cannot_list_uploads_has_none(store: Stubber, client: "S3Client") -> None:
+    store.add_client_error("list_multipart_uploads", "NotImplemented", http_status_code=501)
+    assert unfinished(client, "b", "models/") == []
+    uploads = [{"Key": "models/k", "UploadId": "u"}, {"Key": "other", "UploadId": "v"}]
+    store.add_response("list_multipart_uploads", {"Uploads": uploads, "IsTruncated": False})
+    assert unfinished(client, "b", "models/") == [("models/k", "u")]
+    store.add_client_error("list_multipart_uploads", "AccessDenied", http_status_code=403)
+    with pytest.raises(StoreError, match="AccessDenied"):
+        unfinished(client, "b", "models/")
 
 
 def test_memory_for_parts_is_given_back_whatever_happens(
