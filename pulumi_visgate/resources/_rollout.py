@@ -152,6 +152,8 @@ class Look:
 
     def text(self) -> str:
         """Say it in one line."""
+        if not self.total:
+            return "no worker runs"
         counts = ", ".join(f"{number} {state}" for state, number in sorted(Counter(self.states).items()))
         older = self.total - self.latest
         parts = [counts] if counts else []

@@ -19,10 +19,10 @@ from pulumi_visgate.resources._engine_log import EngineLog
 from pulumi_visgate.resources._report import Report, Silent
 from pulumi_visgate.resources._rollout import Rollout, makes_release
 from pulumi_visgate.resources._rollout_wait import End, Outcome, Waiter
-from pulumi_visgate.resources._session import Session, session_for
+from pulumi_visgate.resources._session import ATTEMPTS_IN_TIME, QUOTA_WAIT_S, Session, session_for
 from pulumi_visgate.resources.account import stack_settings
 from pulumi_visgate.resources.errors import RolloutFailed
-from pulumi_visgate.runpod import AsyncRunpodClient
+from pulumi_visgate.runpod import AsyncRunpodClient, RetryPolicy
 from pulumi_visgate.runpod.errors import RunpodError
 from pulumi_visgate.runpod.models.endpoint import UpdateEndpoint
 from visgate_contract.redaction import Redactor
@@ -177,7 +177,11 @@ class _Turn:
         """Return a client of the account."""
         settings = self.session.settings
         return AsyncRunpodClient(
-            settings.require_key(), base_url=settings.runpod_api_url, jobs_url=settings.runpod_jobs_url
+            settings.require_key(),
+            base_url=settings.runpod_api_url,
+            jobs_url=settings.runpod_jobs_url,
+            timeout_s=settings.api_timeout_s,
+            retry=RetryPolicy(attempt_s=settings.api_timeout_s / ATTEMPTS_IN_TIME, quota_wait_s=QUOTA_WAIT_S),
         )
 
     def waiter(self, client: AsyncRunpodClient, stop: asyncio.Event) -> Waiter:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,6 +14,7 @@ from pulumi_visgate.runpod.errors import NotFound, RunpodError
 from pulumi_visgate.runpod.models.endpoint import Endpoint, EndpointReleaseList, EndpointWorkerList, UpdateEndpoint
 from visgate_contract.redaction import Redactor
 
+LOOK_TIMEOUT_S = 30.0
 TAIL_LINES = 15
 _SHAPES = Redactor()
 TAIL_TIMEOUT_S = 3.0
@@ -129,7 +130,7 @@ class Waiter:
         look: Look | None = None
         while True:
             try:
-                seen = await self._look()
+                seen = await self._in_time(self._look())
             except NotFound:
                 return Outcome(End.FAILED, "the endpoint is gone")
             look = seen or look
@@ -142,6 +143,19 @@ class Waiter:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), following())
                 return Outcome(End.INTERRUPTED, f"interrupted: {look.text() if look else 'not seen yet'}")
+
+    async def _in_time(self, looking: Coroutine[Any, Any, Look | None]) -> Look | None:
+        """Look, but not longer than a while: the account's quota may be used up for an hour."""
+        look, stopped = asyncio.create_task(looking), asyncio.create_task(self._stop.wait())
+        try:
+            done, _ = await asyncio.wait({look, stopped}, timeout=LOOK_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+            if look in done:
+                return look.result()
+        finally:
+            look.cancel()
+            stopped.cancel()
+        self._say("Runpod does not answer in time")
+        return None
 
     async def _look(self) -> Look | None:
         try:

@@ -60,6 +60,7 @@ class MemoryClient:
         self.updated = asyncio.Event()
         self.refuses: Exception | None = None
         self.closed = 0
+        self.hangs: asyncio.Event | None = None
 
     async def get_endpoint(self, _id: str) -> Endpoint:
         return Endpoint.model_validate(self.doc)
@@ -74,6 +75,8 @@ class MemoryClient:
         return Endpoint.model_validate(self.doc)
 
     async def list_endpoint_releases(self, _id: str) -> EndpointReleaseList:
+        if self.hangs is not None:
+            await self.hangs.wait()
         step = self.steps[0]
         if isinstance(step, Exception):
             self.steps = self.steps[1:] or self.steps
@@ -131,7 +134,7 @@ def test_a_change_is_made_and_waited_for() -> None:
     assert back is not None
     assert back.body() == {"image": "acme/worker:1"}
     assert said.shown == [
-        "rollout: 0 of 0 workers on the new release",
+        "rollout: no worker runs",
         "rollout: 1 of 1 workers on the new release (1 INITIALIZING)",
         "rollout: 1 of 1 workers on the new release (1 IDLE)",
     ]
@@ -176,6 +179,15 @@ def test_a_silent_api_is_asked_again_and_a_deleted_endpoint_is_not() -> None:
 
     gone = MemoryClient({}, NotFound(404, "Not Found", "gone"))
     assert asyncio.run(waiter(gone, Said()).apply(CHANGE))[0] == Outcome(End.FAILED, "the endpoint is gone")
+
+
+def test_a_look_that_takes_too_long_counts_as_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_rollout_wait, "LOOK_TIMEOUT_S", 0.01)
+    client, said = MemoryClient({"a": "IDLE"}), Said()
+    client.hangs = asyncio.Event()
+    outcome = asyncio.run(waiter(client, said, timeout_s=3).wait(minimum=1))
+    assert outcome == Outcome(End.FAILED, "not done after 3 s: Runpod does not answer")
+    assert said.shown == ["rollout: Runpod does not answer in time"]
 
 
 def test_a_refused_change_leaves_all_as_it_was() -> None:
