@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.telemetry import TelemetryConfig
 
 from pulumi_visgate.gateway import problems
 from pulumi_visgate.gateway.middleware.body_limit import BodyLimit
@@ -17,6 +18,8 @@ from pulumi_visgate.gateway.routes import callbacks, deployments, docs, fal, ima
 from pulumi_visgate.gateway.settings import Settings
 from pulumi_visgate.gateway.state import Clients, opened
 
+# FastAPI's own would tell tracers what was sent and what failed, unmasked, and looks for them with each request.
+_NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 _SUMMARY = "Pictures on Runpod GPUs of your own account, without a database in between."
 _DESCRIPTION = """\
 Send your own Runpod API key as a bearer token; it is used for the request and stored nowhere.
@@ -47,6 +50,7 @@ def create_app(settings: Settings, *, clients: Clients | None = None) -> FastAPI
         description=_DESCRIPTION,
         version=version("pulumi-visgate"),
         lifespan=lifespan,
+        telemetry=_NO_TELEMETRY,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

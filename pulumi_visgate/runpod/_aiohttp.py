@@ -133,6 +133,8 @@ class _Answer:
 
 
 def _joined(response: aiohttp.ClientResponse) -> Mapping[str, str]:
+    if len(set(response.headers)) == len(response.headers):
+        return response.headers  # each came once; names are found in any case
     joined: dict[str, str] = {}
     for given, value in response.headers.items():
         name = given.lower()
