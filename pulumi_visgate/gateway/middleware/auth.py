@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -18,6 +19,7 @@ from visgate_contract.signing import derive_webhook_secret
 
 _KEY = re.compile(r"[A-Za-z0-9_.-]{8,200}")
 _TOKEN = re.compile(r"[A-Za-z0-9_.-]{4,200}")
+_webhook_secret = lru_cache(maxsize=4096)(derive_webhook_secret)
 
 bearer = HTTPBearer(
     auto_error=False,
@@ -105,7 +107,7 @@ def caller_of(request: Request, key: object, token: object, *, token_field: str,
         raise InvalidField(field=token_field, detail="is not a Hugging Face token.", hint="Tokens look like hf_….")
     state = State.of(request)
     identity = user_hash(key)
-    secret = derive_webhook_secret(state.settings.signing_key.get_secret_value(), identity)
+    secret = _webhook_secret(state.settings.signing_key.get_secret_value(), identity)
     masking.current().learn([secret])
     return Caller(identity, secret, state.runpod(key), token)
 

@@ -72,7 +72,8 @@ def test_one_client_uses_one_connection_for_calls_in_a_row(serve: Any) -> None:
     assert (server.requests, server.connections) == (6, 1)
 
 
-def test_a_log_stream_that_is_reset_is_resumed(serve: Any) -> None:
+@pytest.mark.parametrize("kind", ["blocking", "asynchronous"])
+def test_a_log_stream_that_is_reset_is_resumed(serve: Any, kind: str) -> None:
     line = b'data: {"source":"system","line":"l","ts":"2026-06-01T12:00:00Z"}\n\n'
     head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
 
@@ -83,11 +84,24 @@ def test_a_log_stream_that_is_reset_is_resumed(serve: Any) -> None:
 
         return send
 
+    async def no_wait(_seconds: float) -> None:
+        pass
+
+    async def ask() -> list[str]:
+        async with (
+            AsyncRunpodClient("rpa_log_reset", base_url=server.url, sleep=no_wait) as client,
+            contextlib.aclosing(client.get_worker_logs("ep", "w")) as log,
+        ):
+            return [(await anext(log)).id for _ in range(2)]
+
     server = serve(one_line(1), resets, one_line(2))
-    with RunpodClient("rpa_log_reset", base_url=server.url, sleep=lambda _: None) as client:
-        following = client.get_worker_logs("ep", "w")
-        with contextlib.closing(following):
-            assert [next(following).id for _ in range(2)] == ["1", "2"]
+    if kind == "asynchronous":
+        assert asyncio.run(ask()) == ["1", "2"]
+    else:
+        with RunpodClient("rpa_log_reset", base_url=server.url, sleep=lambda _: None) as client:
+            following = client.get_worker_logs("ep", "w")
+            with contextlib.closing(following):
+                assert [next(following).id for _ in range(2)] == ["1", "2"]
     assert server.requests == 3
 
 
