@@ -18,6 +18,8 @@ OPERATIONS = {
     "EcrDelegation": "Delegation",
 }
 """The noun of the API's operations for each kind."""
+HARD_LAG = {"kind": "stale_list", "operation": "list*s", "times": None, "delay_ms": 12_000}
+"""Longer than a command takes to start: the next run cannot see what a killed one has made."""
 NAMED = ("NetworkVolume", "Template", "Endpoint", "EcrDelegation", "Bucket")
 
 
@@ -107,7 +109,7 @@ class _Dice:
 
     def plan(self) -> Plan:
         plan = Plan(self.seed, self.explicit)
-        items, model, settled, removes = self.items(), 0, False, False
+        items, model, settled, removes, broken = self.items(), 0, False, False, 0
         calls = [("create", item) for item in items]
         if self.random.random() < 0.6:
             plan.steps.append(Step("up", items))
@@ -124,13 +126,16 @@ class _Dice:
             if command == "destroy":
                 calls = [("delete", item) for item in items]
             step = self.step(command, items, model, calls)
+            if command == "up" and broken == 1 and not self.explicit and self.random.random() < 0.5:
+                step = replace(step, faults=(HARD_LAG,), kill=None)
             plan.steps.append(replace(step, deletes=command == "destroy" or (command == "up" and removes)))
             if command == "up" and not step.disturbed:
-                settled, removes, calls = True, False, []
+                settled, removes, calls, broken = True, False, [], 0
             elif command == "destroy":
                 settled, calls = False, [("create", item) for item in items]
             elif command == "up":
                 settled = False
+                broken += 1
         return plan
 
     def items(self) -> tuple[Item, ...]:

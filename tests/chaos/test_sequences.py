@@ -6,7 +6,7 @@ A sequence that fails prints its seed and its steps; `make chaos SEED=…` runs 
 import contextlib
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -39,23 +39,24 @@ class Sequence:
     emulator: RunpodEmulator
     runpod: RunpodClient
     doubtful: bool = False
+    before: set[str] = field(default_factory=set)
 
     def run(self) -> None:
         """Carry everything out, then see that all is as the program says, and then gone."""
         self.tell(f"seed {self.plan.seed}: make chaos SEED={self.plan.seed}")
         self.emulator.set_latency(LATENCY_MS)
-        before = self.folders()
+        self.before = self.folders()
         for step in self.plan.steps:
             self.do(step)
         self.emulator.clear_faults()
         last = self.plan.steps[-1]
         self.command("cancel", "--yes", "dev", ok=None)
         self.command(*self.arguments("up"))
-        self.exactly(last, before)
+        self.exactly(last)
         self.command("preview", "--expect-no-changes", "--diff")
         self.command(*ARGUMENTS["destroy"])
         assert self.emulator.account()["empty"], self.emulator.account()
-        assert self.folders() == before
+        assert self.folders() == self.before
 
     def do(self, step: Step) -> None:
         """Carry out one step."""
@@ -76,6 +77,9 @@ class Sequence:
             self.doubtful = self.doubtful or (step.deletes and not whole)  # a list that lags is not the last word
         else:
             self.doubtful = False
+        if step.command == "up" and whole and not self.doubtful:
+            self.emulator.clear_faults()
+            self.exactly(step)
 
     def arguments(self, command: str) -> tuple[str, ...]:
         """Return the command as a person would type it, who looks first after a deletion was broken off."""
@@ -150,7 +154,7 @@ class Sequence:
         assert "Traceback" not in text
         assert "fault of pulumi-visgate" not in text, text
 
-    def exactly(self, step: Step, before: set[str]) -> None:
+    def exactly(self, step: Step) -> None:
         """See that the account has what the program has, once, under the ids that the state has."""
         ids = self.stack.ids()
         assert {item.name for item in step.items} <= set(ids)
@@ -165,7 +169,7 @@ class Sequence:
             wanted = [ids[item.name] for item in step.items if OPERATIONS.get(item.kind) == noun]
             assert sorted(there) == sorted(wanted), f"{noun}: the account has {there}, the state {wanted}"
         folders = {ids[item.name] for item in step.items if item.kind in {"NetworkVolume", "Bucket"}}
-        assert self.folders() - before == folders
+        assert self.folders() - self.before == folders
 
     def folders(self) -> set[str]:
         """Return volumes and buckets as the S3 server has them."""
