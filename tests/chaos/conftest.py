@@ -9,7 +9,7 @@ from tests.engine.conftest import Stack, environment, runpod, s3_endpoint, tools
 
 __all__ = ["environment", "runpod", "s3_endpoint", "tools_path"]  # fixtures of this folder, too
 
-SHORT = (30657, 35018)
+SHORT = (16107, 47166)
 API_TIMEOUT_S = 6
 
 
