@@ -96,7 +96,13 @@ class OneOfAName(Generic[NamedT]):
             name: Its derived name.
             id_: Its id.
         """
-        self.listing.all()
+        try:
+            self.listing.all()
+        except RunpodError as error:
+            self.report.warn(
+                f"Runpod's list cannot be read, so {self.kind} {name} goes without a look for doubles: {error}"
+            )
+            return
         for item in self._others(name, id_):
             if not self.used(item):
                 self._remove(name, item)

@@ -129,6 +129,13 @@ def test_a_list_that_never_catches_up_is_told_and_destroy_removes_the_double() -
     assert [thing.id for thing in account.things.values() if thing.name == "sd"] == ["2"]
 
 
+def test_a_broken_list_does_not_keep_something_from_being_deleted() -> None:
+    account = Account(broken_lists=1)
+    account.create()
+    account.process().sweep("sd", "1")
+    assert "without a look for doubles" in account.said[0]
+
+
 def test_a_failing_list_after_the_create_leaves_no_orphan() -> None:
     account = Account()
     process = account.process()
