@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,6 +114,14 @@ class Machine:
     def folders(self, *tools: str) -> list[Path]:
         printed = self.run("path", *tools).stdout.strip()
         return [Path(folder) for folder in printed.split(os.pathsep)] if printed else []
+
+
+@pytest.fixture(autouse=True)
+def _interruptible() -> Iterator[None]:
+    """Programs that a shell runs in the background ignore SIGINT, and what they start would, too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
