@@ -2,7 +2,8 @@
 
 import hashlib
 
-from pulumi_visgate.resources._manifest import ManifestFile, SourceFile
+from pulumi_visgate.resources._manifest import SourceFile
+from visgate_contract.caches import ManifestFile
 
 DIGEST_ATTEMPTS = 3
 

@@ -1,84 +1,16 @@
-"""What a model consists of: every file with its digest, and one identity over all; no Pulumi, no network."""
+"""The files of a model in a folder or on a hub, and the manifest of a folder; no Pulumi, no network."""
 
 import hashlib
-import json
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
-from pydantic import BaseModel, ConfigDict
-
-from visgate_contract.caches import CacheHead
+from visgate_contract.caches import Manifest, ManifestFile
 
 FOLDER_LENGTH = 40
 _CHUNK = 1 << 20
 _HASHERS = 4
-
-
-class ManifestFile(BaseModel):
-    """One file.
-
-    Args:
-        sha256: 64 hexadecimal digits.
-        size: Bytes.
-        blob_id: The hub's own digest of a small file, git's SHA-1 of it; 40 hexadecimal digits.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    sha256: str
-    size: int
-    blob_id: str | None = None
-
-
-class Manifest(CacheHead):
-    """All files of a model, by their path inside its folder.
-
-    Args:
-        model_id: Hub id of the model.
-        files: Files by relative path, with forward slashes.
-        pinned: Digest of the commit and the choice of files, for a model of a hub.
-    """
-
-    model_id: str
-    files: Mapping[str, ManifestFile]
-    pinned: str | None = None
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 over paths and contents, 64 hexadecimal digits."""
-        lines = sorted(f"{path}\0{file.sha256}\0{file.size}" for path, file in self.files.items())
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-    @property
-    def head(self) -> CacheHead:
-        """Where the files are, and of which revision."""
-        return CacheHead(folder=self.folder, revision=self.revision, commit=self.commit)
-
-    @property
-    def identity(self) -> str:
-        """What tells this content from any other, and is known before a byte is fetched."""
-        return self.pinned or self.digest
-
-    @property
-    def size(self) -> int:
-        """Bytes of all files."""
-        return sum(file.size for file in self.files.values())
-
-    def keys(self, prefix: str) -> dict[str, ManifestFile]:
-        """Return the files by object key.
-
-        Args:
-            prefix: Key prefix of the model.
-        """
-        folder = f"{prefix}{self.folder}/" if self.folder else prefix
-        return {folder + path: file for path, file in self.files.items()}
-
-    def to_bytes(self) -> bytes:
-        """Return it as it is stored."""
-        return json.dumps(self.model_dump(exclude_none=True), indent=1, sort_keys=True).encode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from pulumi_visgate.resources._manifest import Manifest, ManifestFile, SourceFile
+from pulumi_visgate.resources._manifest import SourceFile
 from pulumi_visgate.resources._parts import Source
 from pulumi_visgate.resources._progress import Progress
 from pulumi_visgate.resources._report import Report
 from pulumi_visgate.resources._s3 import attempting
 from pulumi_visgate.resources._transfer import Transfer, abort, unfinished
 from pulumi_visgate.resources.errors import StoreError
-from visgate_contract.caches import MANIFEST_NAME, CacheHead, model_prefix
+from visgate_contract.caches import MANIFEST_NAME, CacheHead, Manifest, ManifestFile, model_prefix
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

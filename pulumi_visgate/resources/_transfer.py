@@ -18,11 +18,12 @@ from tenacity import Retrying, retry_if_exception, retry_if_result, stop_after_a
 from tenacity import wait_exponential as backoff
 
 from pulumi_visgate.resources._digest import DIGEST_ATTEMPTS, DigestMismatch, Digests
-from pulumi_visgate.resources._manifest import ManifestFile, SourceFile
+from pulumi_visgate.resources._manifest import SourceFile
 from pulumi_visgate.resources._parts import Parts, Source, is_one_part, slots
 from pulumi_visgate.resources._progress import Progress
 from pulumi_visgate.resources._s3 import READ_TIMEOUT_S, attempting
 from pulumi_visgate.resources.errors import HubError, StoreError
+from visgate_contract.caches import ManifestFile
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

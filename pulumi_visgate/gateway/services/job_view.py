@@ -12,8 +12,10 @@ from visgate_contract.events import (
     Event,
     EventData,
     EventError,
+    LoadProgress,
     LoadReport,
     Progress,
+    RuntimeReport,
     Status,
     Timings,
 )
@@ -35,8 +37,10 @@ class JobView(BaseModel):
     status: Status
     runpod_status: str = Field(examples=["IN_PROGRESS"])
     progress: Progress | None = None
+    loading: LoadProgress | None = None
     artifacts: tuple[Artifact, ...] = ()
     load: LoadReport | None = None
+    runtime: RuntimeReport | None = None
     timings: Timings | None = None
     error: EventError | None = None
     delay_ms: int | None = Field(default=None, description="Time in the queue, in milliseconds.")
@@ -74,7 +78,11 @@ def view(ref: JobRef, job_id: str, job: JobStatus) -> JobView:
         status=status,
         runpod_status=str(job.status),
         progress=next((event.data.progress for event in reversed(events) if event.data.progress), None),
+        loading=last.loading if last and result is None else None,
         artifacts=result.artifacts if result else (),
+        runtime=result.runtime
+        if result
+        else next((event.data.runtime for event in events if event.data.runtime), None),
         load=result.load if result else next((event.data.load for event in events if event.data.load), None),
         timings=result.timings if result else None,
         error=EventError.model_validate(error.model_dump()) if error else None,
@@ -153,6 +161,7 @@ class Timeline:
             endpoint_id=self._ref.endpoint_id,
             worker_id=job.worker_id,
             load=result.load,
+            runtime=result.runtime,
             artifacts=result.artifacts,
             timings=result.timings,
             error=error,

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from visgate_contract.caches import CacheHead, model_prefix, variant_of
+from visgate_contract.caches import CacheHead, Manifest, model_prefix, variant_of
 
 
 def test_a_revision_is_known_by_its_name_and_its_commit() -> None:
@@ -35,3 +35,9 @@ def test_the_prefix_is_the_folder_on_the_volume() -> None:
 )
 def test_names_tell_the_variant(path: str, variant: str | None) -> None:
     assert variant_of(path) == variant
+
+
+@pytest.mark.parametrize("path", ["../x", "/x", "unet/../../x", "unet//x", "./x"])
+def test_a_manifest_names_no_file_outside_of_its_folder(path: str) -> None:
+    with pytest.raises(ValidationError, match="inside the model's folder"):
+        Manifest.model_validate({"model_id": "org/name", "files": {path: {"sha256": "0" * 64, "size": 1}}})

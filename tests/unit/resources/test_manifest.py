@@ -1,6 +1,7 @@
 from pathlib import Path
 
-from pulumi_visgate.resources._manifest import Manifest, ManifestFile, SourceFile, pinned_digest, scan
+from pulumi_visgate.resources._manifest import SourceFile, pinned_digest, scan
+from visgate_contract.caches import Manifest, ManifestFile
 
 
 def make(folder: Path) -> Path:

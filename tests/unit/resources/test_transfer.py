@@ -10,7 +10,7 @@ from botocore.stub import ANY, Stubber
 from pydantic import SecretStr
 
 from pulumi_visgate.resources import _parts, _transfer
-from pulumi_visgate.resources._manifest import ManifestFile, SourceFile, scan
+from pulumi_visgate.resources._manifest import SourceFile, scan
 from pulumi_visgate.resources._parts import MOST_PARTS, PART_BYTES, FolderSource, part_ranges
 from pulumi_visgate.resources._progress import Progress
 from pulumi_visgate.resources._report import Silent
@@ -18,6 +18,7 @@ from pulumi_visgate.resources._s3 import s3_client
 from pulumi_visgate.resources._settings import S3Settings
 from pulumi_visgate.resources._transfer import Transfer, unfinished
 from pulumi_visgate.resources.errors import StoreError
+from visgate_contract.caches import ManifestFile
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -5,11 +5,14 @@ written when that folder is whole, so whoever begins there never meets half a mo
 lies in `models/<org>/<name>/` itself and has no manifest.
 """
 
+import hashlib
+import json
 import re
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 MANIFEST_NAME = ".visgate-manifest.json"
 WEIGHTS = ".safetensors"
@@ -35,6 +38,78 @@ class CacheHead(BaseModel):
     def is_at(self, revision: str | None) -> bool:
         """Tell whether the current revision is the one that is asked for; None asks for any."""
         return revision is None or revision in {self.revision, self.commit}
+
+
+def _inside(path: str) -> str:
+    """Refuse the path of a file that would lie anywhere but in its model's folder."""
+    if path != str(PurePosixPath(path)) or path.startswith("/") or ".." in PurePosixPath(path).parts:
+        message = "must be a relative path with forward slashes, inside the model's folder"
+        raise ValueError(message)
+    return path
+
+
+class ManifestFile(BaseModel):
+    """One file.
+
+    Args:
+        sha256: 64 hexadecimal digits.
+        size: Bytes.
+        blob_id: The hub's own digest of a small file, git's SHA-1 of it; 40 hexadecimal digits.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    sha256: str
+    size: int = Field(ge=0)
+    blob_id: str | None = None
+
+
+class Manifest(CacheHead):
+    """All files of a model, by their path inside its folder.
+
+    Args:
+        model_id: Hub id of the model.
+        files: Files by relative path, with forward slashes.
+        pinned: Digest of the commit and the choice of files, for a model of a hub.
+    """
+
+    model_id: str
+    files: Mapping[Annotated[str, AfterValidator(_inside)], ManifestFile]
+    pinned: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over paths and contents, 64 hexadecimal digits."""
+        lines = sorted(f"{path}\0{file.sha256}\0{file.size}" for path, file in self.files.items())
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    @property
+    def head(self) -> CacheHead:
+        """Where the files are, and of which revision."""
+        return CacheHead(folder=self.folder, revision=self.revision, commit=self.commit)
+
+    @property
+    def identity(self) -> str:
+        """What tells this content from any other, and is known before a byte is fetched."""
+        return self.pinned or self.digest
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files.values())
+
+    def keys(self, prefix: str) -> dict[str, ManifestFile]:
+        """Return the files by object key.
+
+        Args:
+            prefix: Key prefix of the model.
+        """
+        folder = f"{prefix}{self.folder}/" if self.folder else prefix
+        return {folder + path: file for path, file in self.files.items()}
+
+    def to_bytes(self) -> bytes:
+        """Return it as it is stored."""
+        return json.dumps(self.model_dump(exclude_none=True), indent=1, sort_keys=True).encode()
 
 
 def model_prefix(model_id: str) -> str:

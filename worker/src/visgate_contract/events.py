@@ -61,12 +61,75 @@ class Artifact(_Wire):
     fps: int | None = None
 
 
-class LoadReport(_Wire):
-    """Where the model came from and what that took."""
+# Where a model lay when its worker began to look for it: Runpod's model cache or a hub cache on the volume, a folder of
+# the volume, the platform's model store, the hub; `memory` is a worker that has loaded it before.
+LoadSource = Literal["model_cache", "volume", "s3", "hub", "memory"]
 
-    source: Literal["volume", "s3", "hub", "memory"]
+
+class LoadProgress(_Wire):
+    """How far a model has come that is still on its way; part of `progress` events before generation begins.
+
+    Args:
+        source: Where it comes from.
+        done_bytes: Bytes fetched or read so far.
+        total_bytes: Bytes of all files; absent while nobody knows.
+    """
+
+    source: LoadSource
+    done_bytes: int = Field(ge=0)
+    total_bytes: int | None = Field(default=None, ge=0)
+
+
+class LoadReport(_Wire):
+    """Where the model came from and what that took.
+
+    Args:
+        source: Where it was found.
+        size_bytes: Size of its files.
+        seconds: From the beginning of the search until it was on the device, less what imports took meanwhile.
+        fetched_bytes: What had to come over the network into the worker's cache; less than the size after a repair.
+        fetch_s: Seconds that this took.
+        repaired_files: Files of a cache that were missing, short or wrong, and were brought again.
+    """
+
+    source: LoadSource
     size_bytes: int
     seconds: float
+    fetched_bytes: int = 0
+    fetch_s: float = 0.0
+    repaired_files: int = 0
+
+
+class Fallback(_Wire):
+    """A runtime that was tried or remembered, and why another one runs.
+
+    Args:
+        runtime: Its name.
+        reason: Why it does not run, fit for showing.
+    """
+
+    runtime: str
+    reason: str
+
+
+class RuntimeReport(_Wire):
+    """What executed the model.
+
+    Args:
+        name: `eager`, or what was done to it, such as `compiled` or `compiled+cached`.
+        device: Name of the GPU, or `cpu`.
+        family: Family of the model's pipeline; its class where that is not listed.
+        fallbacks: Better runtimes that failed or were known to fail here, best first.
+        peak_memory_bytes: Most memory that the job held: of the GPU, or of the process where there is none.
+        batch: Pictures that were drawn at once, of this job and others.
+    """
+
+    name: str
+    device: str
+    family: str
+    fallbacks: tuple[Fallback, ...] = ()
+    peak_memory_bytes: int | None = None
+    batch: int = 1
 
 
 class Timings(_Wire):
@@ -76,9 +139,13 @@ class Timings(_Wire):
         interpreter_s: Start of the worker's process to its first line; only in the first job of a worker.
         sdk_import_s: Import of the Runpod SDK; only in the first job of a worker.
         framework_import_s: Import of torch and diffusers; only in the first job of a worker.
-        load_s: The model from storage to the device; 0 when it was in memory.
+        find_s: Finding the model, and bringing it near if it was not; only in the first job of a worker.
+        load_s: The model from storage to the device, `find_s` included; 0 when it was in memory.
+        warm_up_s: Proving a faster runtime before the first job; only in the first job of a worker.
         input_s: Fetching and decoding the picture that the job begins from; only where there is one.
+        wait_s: Waiting for the device, which another job held.
         generate_s: Denoising and decoding, of all pictures.
+        step_s: One denoising step, the median.
         encode_s: Pictures to files.
         upload_s: Files to object storage.
         ttft_s: Time to the first picture or frame after the job was taken.
@@ -88,9 +155,13 @@ class Timings(_Wire):
     interpreter_s: float | None = None
     sdk_import_s: float | None = None
     framework_import_s: float | None = None
+    find_s: float | None = None
     load_s: float = 0.0
+    warm_up_s: float | None = None
     input_s: float | None = None
+    wait_s: float | None = None
     generate_s: float = 0.0
+    step_s: float | None = None
     encode_s: float = 0.0
     upload_s: float = 0.0
     ttft_s: float | None = None
@@ -112,6 +183,8 @@ class EventData(_Wire):
         task_id: The gateway's id of the request.
         job_id: The id for `GET /v1/jobs/{id}`; absent until Runpod has queued the job.
         sequence: Order of the event within its job; the gateway's `provisioning` is 0.
+        loading: How far the model is, in `progress` events before the first step.
+        runtime: What executes the model, once that is known.
     """
 
     task_id: str
@@ -123,7 +196,9 @@ class EventData(_Wire):
     endpoint_id: str | None = None
     worker_id: str | None = None
     progress: Progress | None = None
+    loading: LoadProgress | None = None
     load: LoadReport | None = None
+    runtime: RuntimeReport | None = None
     artifacts: tuple[Artifact, ...] = ()
     timings: Timings | None = None
     error: EventError | None = None

@@ -17,7 +17,7 @@ from typing import Any, Self, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from visgate_contract.errors import ErrorCode
-from visgate_contract.events import Artifact, Event, LoadReport, Timings
+from visgate_contract.events import Artifact, Event, LoadReport, RuntimeReport, Timings
 from visgate_contract.redaction import Redactor
 from visgate_contract.tasks import TaskInput
 
@@ -97,6 +97,7 @@ class JobResult(_Wire):
         artifacts: Delivered files, in order.
         timings: Seconds of each phase.
         load: Where the model came from.
+        runtime: What executed it.
         error: Why the job failed; None for a job that did not.
         events: Every event of the job, oldest first, bounded.
     """
@@ -105,6 +106,7 @@ class JobResult(_Wire):
     artifacts: tuple[Artifact, ...] = ()
     timings: Timings | None = None
     load: LoadReport | None = None
+    runtime: RuntimeReport | None = None
     error: JobError | None = None
     events: tuple[Event, ...] = ()
 
