@@ -36,6 +36,7 @@ def main() -> int:
         log_config=None,
         access_log=settings.log_level in {"debug", "info"},
         server_header=False,
+        proxy_headers=False,  # `trusted_proxies` decides whose word is taken
         timeout_graceful_shutdown=SHUTDOWN_S,
         timeout_keep_alive=30,
     )

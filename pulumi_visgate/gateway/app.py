@@ -11,6 +11,7 @@ from fastapi.telemetry import TelemetryConfig
 
 from pulumi_visgate.gateway import problems
 from pulumi_visgate.gateway.middleware.body_limit import BodyLimit
+from pulumi_visgate.gateway.middleware.client_address import ClientAddress
 from pulumi_visgate.gateway.middleware.fal_root import FalRoot
 from pulumi_visgate.gateway.middleware.guard import Guard
 from pulumi_visgate.gateway.middleware.rate_limit import RateLimit
@@ -73,9 +74,11 @@ def create_app(settings: Settings, *, clients: Clients | None = None) -> FastAPI
     _describe_problems(app)
     # The last one added is the outermost.
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
-    app.add_middleware(RateLimit, per_user=settings.rate_per_user, per_ip=settings.rate_per_ip)
+    app.add_middleware(RateLimit)
     app.add_middleware(Guard, platform_secrets=settings.secrets())
     app.add_middleware(FalRoot)
+    if settings.trusted_proxies:
+        app.add_middleware(ClientAddress, trusted=settings.trusted_proxies, header=settings.client_address_header)
     return app
 
 

@@ -1,12 +1,14 @@
 """Settings of the gateway, read once from the environment (`VISGATE_GATEWAY_…`) and frozen."""
 
 import ipaddress
+import re
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pulumi_visgate.gateway.services.limiter import quota_of
 from visgate_contract.pools import PoolPolicy
 from visgate_contract.signing import MIN_SIGNING_KEY_BYTES
 from visgate_contract.tasks import Task
@@ -79,8 +81,12 @@ class Settings(BaseSettings):
         webhook_ports: Ports that webhooks may use.
         announce_wait_s: Longest that an answer waits for the receiver of `provisioning`, in seconds.
         max_body_bytes: Largest request body; a picture sent as a data URI has to fit.
-        rate_per_user: Requests of one Runpod key, as limits such as `20/second;600/minute`.
-        rate_per_ip: Requests of one address; address behind a proxy only if uvicorn is told to trust it.
+        rate_per_user: Requests of one Runpod key: a rate, and how many may come at once.
+        rate_per_ip: Requests of one address, or of one /64 network where it is IPv6.
+        valkey_url: `valkey://[user:password@]host[:port]`, or `valkeys://…` for TLS: counts for all processes together;
+            each counts for itself when left out.
+        trusted_proxies: Networks of proxies whose word about their callers' addresses is taken.
+        client_address_header: Where they put it: `X-Forwarded-For` or one of its kind, or `Forwarded` (RFC 7239).
         heartbeat_s: Seconds between comments on a silent event stream.
         log_level: What is logged.
     """
@@ -127,8 +133,11 @@ class Settings(BaseSettings):
     announce_wait_s: float = Field(default=0.3, ge=0)
 
     max_body_bytes: int = Field(default=7 * 1024 * 1024, ge=1024)
-    rate_per_user: str = "40/second;1200/minute"
-    rate_per_ip: str = "80/second;2400/minute"
+    rate_per_user: str = "1200/minute burst 40"
+    rate_per_ip: str = "2400/minute burst 80"
+    valkey_url: SecretStr | None = None
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
+    client_address_header: str = Field(default="X-Forwarded-For", pattern=r"^[A-Za-z0-9-]{1,64}$")
     heartbeat_s: float = Field(default=15.0, gt=0)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -139,6 +148,20 @@ class Settings(BaseSettings):
             message = "must start with http:// or https://"
             raise ValueError(message)
         return value.rstrip("/") if value else None
+
+    @field_validator("rate_per_user", "rate_per_ip")
+    @classmethod
+    def _is_rate(cls, value: str) -> str:
+        quota_of(value)
+        return value
+
+    @field_validator("valkey_url")
+    @classmethod
+    def _is_valkey(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.match(r"(valkey|redis)s?://[^/]", value.get_secret_value()):
+            message = "must start with valkey:// or valkeys:// and name a host"
+            raise ValueError(message)
+        return value
 
     @field_validator("signing_key")
     @classmethod
@@ -169,8 +192,10 @@ class Settings(BaseSettings):
 
     def secrets(self) -> tuple[str, ...]:
         """Return the platform's secrets, for masking."""
-        held = (self.signing_key, self.s3_access_key_id, self.s3_secret_access_key)
-        return tuple(secret.get_secret_value() for secret in held if secret is not None)
+        held = (self.signing_key, self.s3_access_key_id, self.s3_secret_access_key, self.valkey_url)
+        told = [secret.get_secret_value() for secret in held if secret is not None]
+        password = urlsplit(self.valkey_url.get_secret_value()).password if self.valkey_url else None
+        return (*told, unquote(password)) if password else tuple(told)
 
 
 def _is_inside(url: str) -> bool:

@@ -6,14 +6,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 import httpx
-from fastapi import Request
+from fastapi import FastAPI, Request
 
 from pulumi_visgate.gateway import egress
+from pulumi_visgate.gateway.metrics import Metrics
 from pulumi_visgate.gateway.problems import Refused
 from pulumi_visgate.gateway.services.announce import Courier
 from pulumi_visgate.gateway.services.callbacks import Callbacks
 from pulumi_visgate.gateway.services.directory import Directory
 from pulumi_visgate.gateway.services.follow import Follower
+from pulumi_visgate.gateway.services.limiter import Limiter, new_valkey
 from pulumi_visgate.gateway.services.provision import Provisioner
 from pulumi_visgate.gateway.services.submit import Submitter
 from pulumi_visgate.gateway.services.uploads import Uploads
@@ -53,6 +55,8 @@ class State:
         submitter: Accepts requests.
         callbacks: Answers Runpod's own calls.
         follower: Follows jobs.
+        limiter: Counts requests.
+        metrics: Counts everything else.
     """
 
     settings: Settings
@@ -62,6 +66,8 @@ class State:
     submitter: Submitter
     callbacks: Callbacks
     follower: Follower
+    limiter: Limiter
+    metrics: Metrics
 
     @staticmethod
     def of(request: Request) -> "State":
@@ -70,9 +76,15 @@ class State:
         Raises:
             Refused: It has not started, or is ending (503).
         """
-        state: State | None = getattr(request.app.state, "visgate", None)
+        state = State.of_application(request.app)
         if state is None:
             raise Refused(503, "The gateway is not ready.", code=ErrorCode.INTERNAL, hint="Try again in a moment.")
+        return state
+
+    @staticmethod
+    def of_application(app: FastAPI) -> "State | None":
+        """Return the state of an application, or None if it has not started or is ending."""
+        state: State | None = getattr(app.state, "visgate", None)
         return state
 
     def runpod(self, api_key: str) -> AsyncRunpodClient:
@@ -84,6 +96,7 @@ class State:
 async def opened(settings: Settings, clients: Clients) -> AsyncIterator[State]:
     """Open connections and build the parts; close everything at the end."""
     async with AsyncExitStack() as stack:
+        metrics = Metrics(model.model_id for model in settings.models)
         base = await stack.enter_async_context(
             AsyncRunpodClient(
                 _NO_KEY,
@@ -92,6 +105,7 @@ async def opened(settings: Settings, clients: Clients) -> AsyncIterator[State]:
                 timeout_s=settings.runpod_timeout_s,
                 transport=clients.runpod,
                 retry=_RETRY,
+                on_attempt=metrics.runpod_called,
             )
         )
         webhooks = clients.webhooks
@@ -110,4 +124,27 @@ async def opened(settings: Settings, clients: Clients) -> AsyncIterator[State]:
             courier=courier,
             callbacks=callbacks,
         )
-        yield State(settings, base, directory, provisioner, submitter, callbacks, Follower())
+        yield State(
+            settings,
+            base,
+            directory,
+            provisioner,
+            submitter,
+            callbacks,
+            Follower(seen=metrics.job_seen),
+            _limiter(settings, metrics, stack),
+            metrics,
+        )
+
+
+def _limiter(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> Limiter:
+    valkey = None if settings.valkey_url is None else new_valkey(settings.valkey_url)
+    if valkey is not None:
+        stack.push_async_callback(valkey.aclose)
+    return Limiter(
+        per_user=settings.rate_per_user,
+        per_ip=settings.rate_per_ip,
+        secret=settings.signing_key,
+        metrics=metrics,
+        valkey=valkey,
+    )

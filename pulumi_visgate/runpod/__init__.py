@@ -1,5 +1,6 @@
 """Layer 1: the typed client of Runpod API v2 and its job API; knows httpx, aiohttp and pydantic, never Pulumi."""
 
+from pulumi_visgate.runpod._exchange import Attempt
 from pulumi_visgate.runpod._policy import RetryPolicy
 from pulumi_visgate.runpod._transport import Transport
 from pulumi_visgate.runpod.client import API_URL, JOBS_URL, AsyncRunpodClient, RunpodClient
@@ -24,6 +25,7 @@ __all__ = [
     "API_URL",
     "JOBS_URL",
     "AsyncRunpodClient",
+    "Attempt",
     "BadRequest",
     "Conflict",
     "DeadlineExceeded",

@@ -76,6 +76,27 @@ class Fault:
     timed_out: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One sending of a call, for whoever counts.
+
+    Args:
+        operation_id: Name of the operation.
+        status: HTTP status; None without an answer.
+        took_s: Seconds from the sending to the end of the answer.
+        quota_left: Part of the account's quota that is left, from 0 to 1; None if Runpod does not tell.
+    """
+
+    operation_id: str
+    status: int | None
+    took_s: float
+    quota_left: float | None
+
+
+def _uncounted(_attempt: Attempt) -> None:
+    """Count nothing."""
+
+
 Step: TypeAlias = Pause | Send
 Outcome: TypeAlias = Reply | Fault | None
 Exchange: TypeAlias = Generator[Step, Outcome, T]
@@ -94,6 +115,7 @@ class Core:
         retry: When to repeat.
         clock: Monotonic clock in seconds.
         jitter: Source of numbers from 0 to 1.
+        on_attempt: Told of every sending.
     """
 
     api_key: SecretStr
@@ -104,6 +126,7 @@ class Core:
     retry: RetryPolicy
     clock: Callable[[], float]
     jitter: Callable[[], float]
+    on_attempt: Callable[[Attempt], None] = _uncounted
 
     def __post_init__(self) -> None:
         """Refuse what could not be sent, or would send the key somewhere odd."""
@@ -144,14 +167,14 @@ class Core:
         unclear = False
         for attempt in itertools.count(1):
             yield from self._claim(call, quota, limit)
+            sent_at = self.clock()
             try:
                 outcome = yield self._send(call, limit.deadline)
             finally:
                 quota.release()
-            if isinstance(outcome, Reply):
-                quota.observe(outcome.headers, self.clock())
-                if outcome.ok:
-                    return parsed(call, outcome)
+            self._take_note(call, outcome, quota, sent_at)
+            if isinstance(outcome, Reply) and outcome.ok:
+                return parsed(call, outcome)
             failure = self._failure(call, outcome, quota)
             if unclear and call.method == "DELETE" and isinstance(failure, NotFound):
                 return parsed(call, Reply(204, {}, b""))  # an attempt before this one has deleted it
@@ -162,6 +185,14 @@ class Core:
                 raise failure
             yield from self._pause(wait_s, limit, for_quota=refused)
         raise AssertionError  # the loop above does not end by itself
+
+    def _take_note(self, call: Call[Any], outcome: Outcome, quota: Quota, sent_at: float) -> None:
+        now = self.clock()
+        status = None
+        if isinstance(outcome, Reply):
+            status = outcome.status
+            quota.observe(outcome.headers, now)
+        self.on_attempt(Attempt(call.operation_id, status, now - sent_at, quota.left()))
 
     def _claim(self, call: Call[Any], quota: Quota, limit: Limit) -> Generator[Step, Outcome, None]:
         while (wait_s := quota.claim(now := self.clock())) > 0:

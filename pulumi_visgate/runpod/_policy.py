@@ -157,6 +157,15 @@ class Quota:
                 if "r" in values and "t" in values:
                     self._learn(name, int(values["r"]), now + float(values["t"]))
 
+    def left(self) -> float | None:
+        """Return the part of the quota that is left, of the window with least; None if none is known."""
+        parts = [
+            max(0, window.remaining) / self._policies[name][0]
+            for name, window in self._windows.items()
+            if name in self._policies and self._policies[name][0]
+        ]
+        return min(parts, default=None)
+
     def block(self, until: float) -> None:
         """Hold every request back until then, because one was refused."""
         with self._lock:

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from pulumi_visgate.runpod import logs
 from pulumi_visgate.runpod._call import Call, Reply
-from pulumi_visgate.runpod._exchange import Core, Exchange, Fault, Pause, Send
+from pulumi_visgate.runpod._exchange import Attempt, Core, Exchange, Fault, Pause, Send
 from pulumi_visgate.runpod._http import LIMITS, TOO_SLOW, Body, arguments, fault_of, no_cookies, opening, user_agent
 from pulumi_visgate.runpod._operations import Asynchronous, Blocking, secret
 from pulumi_visgate.runpod._policy import RetryPolicy
@@ -206,6 +206,7 @@ class AsyncRunpodClient(Asynchronous):
         clock: Monotonic clock in seconds.
         sleep: How to wait.
         jitter: Source of numbers from 0 to 1.
+        on_attempt: Told of every sending of a call, before it is repeated or answered.
 
     Raises:
         InvalidArgument: Key, address or deadline cannot be used.
@@ -223,6 +224,7 @@ class AsyncRunpodClient(Asynchronous):
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
+        on_attempt: Callable[[Attempt], None] = lambda _attempt: None,
     ) -> None:
         self._core = Core(
             api_key=secret(api_key),
@@ -233,6 +235,7 @@ class AsyncRunpodClient(Asynchronous):
             retry=retry or RetryPolicy(),
             clock=clock,
             jitter=jitter,
+            on_attempt=on_attempt,
         )
         self._sleep = sleep
         self._transport = transport or _network()

@@ -1,37 +1,19 @@
-"""Limits by Runpod key and by address, with the headers of the IETF draft (`RateLimit`, `RateLimit-Policy`).
-
-Memory of this process holds the counters, keyed by hashes; they say nothing about anyone once their window is over.
-"""
+"""Limits by Runpod key and by address, with the headers of the IETF draft `ratelimit-headers-10`."""
 
 import math
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 
-from limits import RateLimitItem, parse_many
-from limits.aio.storage import MemoryStorage
-from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pulumi_visgate.gateway import problems
 from pulumi_visgate.gateway.middleware import carried
 from pulumi_visgate.gateway.problems import Refused
+from pulumi_visgate.gateway.services.limiter import Decision
+from pulumi_visgate.gateway.state import State
 from visgate_contract.errors import ErrorCode
 from visgate_contract.names import user_hash
 
 _UNLIMITED = frozenset({"/healthz", "/readyz"})
-
-
-@dataclass(frozen=True, slots=True)
-class _Window:
-    """What is left of one limit: `left` requests until `resets_s` seconds from now."""
-
-    name: str
-    quota: int
-    window_s: int
-    left: int
-    resets_s: int
 
 
 class RateLimit:
@@ -39,68 +21,51 @@ class RateLimit:
 
     Args:
         app: What is wrapped.
-        per_user: Limits of one key, such as `20/second;600/minute`.
-        per_ip: Limits of one address.
     """
 
-    def __init__(self, app: ASGIApp, *, per_user: str, per_ip: str) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._per_user = parse_many(per_user)
-        self._per_ip = parse_many(per_ip)
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http" or scope["path"] in _UNLIMITED:
+        state = State.of_application(scope["app"]) if scope["type"] == "http" else None
+        if state is None or scope["path"] in _UNLIMITED:
             await self._app(scope, receive, send)
             return
-        allowed, window = await self._count(scope)
-        headers = {
-            "RateLimit-Policy": f'"{window.name}";q={window.quota};w={window.window_s}',
-            "RateLimit": f'"{window.name}";r={window.left};t={window.resets_s}',
-        }
+        key = carried.key(scope)
+        address = scope["client"][0] if scope.get("client") else "unknown"
+        decisions = await state.limiter.take(address=address, user_hash=None if key is None else user_hash(key))
+        headers = _headers(decisions)
 
         async def send_with_limits(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(headers)
             await send(message)
 
-        if allowed:
+        refused = next((decision for decision in decisions if not decision.allowed), None)
+        if refused is None:
             await self._app(scope, receive, send_with_limits)
             return
-        error = Refused(
-            429,
-            f"More than {window.quota} requests in {window.window_s} s from one {window.name}.",
-            code=ErrorCode.RATE_LIMITED,
-            hint="Wait as Retry-After says.",
-            headers={"Retry-After": str(window.resets_s)},
-        )
-        problem, extra = problems.problem_of(error)
+        problem, extra = problems.problem_of(_refusal(refused))
         answer = problems.answer(problem, extra, scope=scope)
         await answer(scope, receive, send_with_limits)
 
-    async def _count(self, scope: Scope) -> tuple[bool, _Window]:
-        """Count a request; return whether it may pass, and the limit that is nearest to its end."""
-        address = scope["client"][0] if scope.get("client") else "unknown"
-        checks: list[tuple[str, str, Sequence[RateLimitItem]]] = [("address", address, self._per_ip)]
-        key = carried.key(scope)
-        if key is not None:
-            checks.append(("key", user_hash(key), self._per_user))
-        allowed, tightest = True, None
-        for name, identity, items in checks:
-            for item in items:
-                passed = await self._limiter.hit(item, name, identity)
-                window = await self._window(name, identity, item, passed=passed)
-                if not passed:
-                    return False, window
-                if tightest is None or window.left / window.quota < tightest.left / tightest.quota:
-                    tightest = window
-        if tightest is None:
-            detail = "limits must name at least one limit"
-            raise ValueError(detail)
-        return allowed, tightest
 
-    async def _window(self, name: str, identity: str, item: RateLimitItem, *, passed: bool) -> _Window:
-        stats = await self._limiter.get_window_stats(item, name, identity)
-        resets_s = max(1, math.ceil(stats.reset_time - time.time()))
-        return _Window(name, item.amount, item.get_expiry(), stats.remaining if passed else 0, resets_s)
+def _headers(decisions: list[Decision]) -> dict[str, str]:
+    """Return all limits, and what is left of the one that is nearest to its end."""
+    tightest = min(decisions, key=lambda decision: decision.left / decision.burst)
+    return {
+        "RateLimit-Policy": ", ".join(decision.policy for decision in decisions),
+        "RateLimit": tightest.state,
+    }
+
+
+def _refusal(refused: Decision) -> Refused:
+    return Refused(
+        429,
+        f"Too many requests of one {refused.name}: {refused.burst} may come at once, "
+        f"and {refused.burst / refused.fills_s:g} a second after that.",
+        code=ErrorCode.RATE_LIMITED,
+        hint="Wait as Retry-After says.",
+        headers={"Retry-After": str(max(1, math.ceil(refused.retry_s)))},
+    )

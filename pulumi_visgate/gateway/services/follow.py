@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -54,10 +54,13 @@ class _Poll:
         caller: Whose job; every listener's key is the same one.
         ref: Which.
         first: A status that was just read.
+        seen: Told of every status that is news.
     """
 
-    def __init__(self, caller: Caller, ref: JobRef, first: JobStatus) -> None:
+    def __init__(self, caller: Caller, ref: JobRef, first: JobStatus, seen: Callable[[JobStatus], None]) -> None:
         self.known = first
+        self._seen = seen
+        seen(first)
         self.version = 0
         self.listeners = 0
         self.error: RunpodError | None = None
@@ -69,6 +72,7 @@ class _Poll:
         if _essence(status) == _essence(self.known):
             return False
         self.known = status
+        self._seen(status)
         self.version += 1
         self._wake()
         return True
@@ -109,9 +113,13 @@ class Follower:
 
     A listener gets the newest status when it is ready for it, so a slow one costs no memory. Statuses are cumulative:
     what it did not see one by one is in the next.
+
+    Args:
+        seen: Told of every status that is news.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, seen: Callable[[JobStatus], None] = lambda _status: None) -> None:
+        self._seen = seen
         self._polls: dict[tuple[str, str, str], _Poll] = {}
 
     async def statuses(self, caller: Caller, ref: JobRef, first: JobStatus) -> AsyncGenerator[JobStatus, None]:
@@ -157,7 +165,7 @@ class Follower:
         key = _key(caller, ref)
         poll = self._polls.get(key)
         if poll is None or poll.task.done():
-            poll = self._polls[key] = _Poll(caller, ref, first)
+            poll = self._polls[key] = _Poll(caller, ref, first, self._seen)
         else:
             poll.tell(first)
         poll.listeners += 1

@@ -311,7 +311,7 @@ async def test_a_request_sent_twice_runs_once(serve: Any, runpod: Any) -> None:
 
 
 async def test_a_key_of_fals_kind_counts_against_its_limit(serve: Any, runpod: Any) -> None:
-    async with serve(rate_per_user="2/minute") as client:
+    async with serve(rate_per_user="2/hour burst 2") as client:
         answers = [await client.get(f"{QUEUE}/requests/j", headers=FAL_AUTH) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [404, 404, 429]
     assert answers[-1].headers["x-fal-request-id"]

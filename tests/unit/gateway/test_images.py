@@ -139,7 +139,7 @@ async def test_a_wrong_field_is_named(serve: Any, runpod: Any, changes: dict[str
 
 
 async def test_every_refusal_has_openais_form(serve: Any, runpod: Any) -> None:
-    async with serve(max_body_bytes=1024, rate_per_user="3/minute") as client:
+    async with serve(max_body_bytes=1024, rate_per_user="3/hour burst 3") as client:
         answers = [
             await client.post(PATH, json=BODY, headers={"Authorization": "Basic dTpw"}),
             await client.get(PATH),
