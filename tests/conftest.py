@@ -63,7 +63,7 @@ class LocalStack:
             script = 'eval "$(visgate local env)"; env -0'
             for pair in self.run("bash", "-c", script).stdout.split("\0"):
                 name, _, value = pair.partition("=")
-                if name == "PATH" or name.startswith(OWN):
+                if name == "PATH" or name.startswith((*OWN, "HF_")):
                     self._told[name] = value
         return dict(self._told)
 

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Mapping
 
+from pulumi_visgate.hub import HF_ENDPOINT
 from pulumi_visgate.local.home import HOME_ENV, Home
 from pulumi_visgate.local.state import CloudState
 
@@ -31,6 +32,7 @@ def cloud_environment(home: Home, state: CloudState, *, path: str, environ: Mapp
         "RUNPOD_API_KEY": environ.get("RUNPOD_API_KEY") or LOCAL_API_KEY,
         "RUNPOD_API_URL": state.url("emulator"),
         "RUNPOD_JOBS_URL": f"{state.url('emulator')}/jobs/v2",
+        "HF_ENDPOINT": hub_url(state),
         HOME_ENV: str(home.root),
         "VISGATE_S3_ENDPOINT": state.url("s3"),
         "VISGATE_S3_ACCESS_KEY_ID": state.s3_access_key_id,
@@ -39,6 +41,17 @@ def cloud_environment(home: Home, state: CloudState, *, path: str, environ: Mapp
         "VISGATE_HOST_URL": state.url("host"),
         "VISGATE_HOST_TOKEN": state.host_token.get_secret_value(),
     }
+
+
+def hub_url(state: CloudState) -> str:
+    """Return where the cloud's model hub is."""
+    return f"{state.url('host')}/hub"
+
+
+def hub_upstream(environ: Mapping[str, str], state: CloudState) -> str:
+    """Return the hub behind the cloud's own: the one that was set before, which is not the cloud's own again."""
+    given = (environ.get("HF_ENDPOINT") or HF_ENDPOINT).rstrip("/")
+    return HF_ENDPOINT if given == hub_url(state) else given
 
 
 def shell_exports(variables: Mapping[str, str]) -> str:

@@ -5,33 +5,25 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
 from time import monotonic
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 from pydantic import SecretStr
-from tenacity import (
-    RetryCallState,
-    RetryError,
-    Retrying,
-    retry_if_exception,
-    retry_if_exception_type,
-    stop_after_attempt,
-)
+from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception_type, stop_after_attempt
 from tenacity import wait_random_exponential as backoff
 
+from pulumi_visgate.hub import protocol
+from pulumi_visgate.hub.errors import Gated, HubError, NoSuchRevision, NotOnHub, Passing, TokenRefused
+from pulumi_visgate.hub.protocol import ModelInfo
+from pulumi_visgate.hub.selection import select
 from pulumi_visgate.resources._digest import DIGEST_ATTEMPTS, DigestMismatch, Digests
 from pulumi_visgate.resources._manifest import SourceFile
-from pulumi_visgate.resources._selection import select
 from pulumi_visgate.resources._settings import is_loopback
-from pulumi_visgate.resources.errors import HubError
 from visgate_contract.capabilities import MODEL_INDEX
 
-if TYPE_CHECKING:
-    from huggingface_hub.hf_api import ModelInfo
-
-METADATA_TIMEOUT_S = 30.0
 METADATA_ATTEMPTS = 4
+METADATA_LIMIT = 32 << 20  # some 100,000 files
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 30.0
 CONNECTIONS = 32
@@ -39,8 +31,6 @@ FRUITLESS_ATTEMPTS = 6
 PART_DEADLINE_S = 600.0
 LONGEST_WAIT_S = 60.0
 INDEX_LIMIT = 1 << 20
-_PASSING = frozenset({408, 429, 500, 502, 503, 504})
-_REFUSED = frozenset({401, 403})
 
 
 class Hub:
@@ -67,7 +57,10 @@ class Hub:
         Raises:
             HubError: There is no such model or revision, it may not be read, or the hub does not answer.
         """
-        return str(self._info(model_id, revision).sha)
+        info = self._info(model_id, revision)
+        if info.is_gated and self._token is None:
+            raise gated(model_id, has_token=False)
+        return info.commit
 
     def source(self, model_id: str, commit: str, *, variant: str | None, patterns: Sequence[str]) -> "HubSource":
         """Return the chosen files of a model at a commit.
@@ -81,12 +74,8 @@ class Hub:
         Raises:
             HubError: As for `commit`, and when the model is not in diffusers' format.
         """
-        siblings = self._info(model_id, commit).siblings or []
         files = [
-            SourceFile(item.rfilename, item.lfs.size, item.lfs.sha256)
-            if item.lfs
-            else SourceFile(item.rfilename, item.size or 0, blob_id=item.blob_id)
-            for item in siblings
+            SourceFile(file.path, file.size, file.sha256, file.blob_id) for file in self._info(model_id, commit).files
         ]
         index = next((file for file in files if file.path == MODEL_INDEX), None)
         if index is None or index.size > INDEX_LIMIT:
@@ -101,56 +90,67 @@ class Hub:
             raise
         return source
 
-    def _info(self, model_id: str, revision: str | None) -> "ModelInfo":
+    def _info(self, model_id: str, revision: str | None) -> ModelInfo:
         with self._lock:
             if (model_id, revision) not in self._asked:
                 info = self._ask(model_id, revision)
-                self._asked[model_id, revision] = self._asked[model_id, info.sha] = info
+                self._asked[model_id, revision] = self._asked[model_id, info.commit] = info
             return self._asked[model_id, revision]
 
-    def _ask(self, model_id: str, revision: str | None) -> "ModelInfo":
-        from huggingface_hub import HfApi  # noqa: PLC0415, slow to import
-
-        token = self._token.get_secret_value() if self._token else False
-        api = HfApi(endpoint=self._endpoint, token=token, library_name="pulumi-visgate")
-        with self._in_words(model_id, revision):
+    def _ask(self, model_id: str, revision: str | None) -> ModelInfo:
+        with self._in_words(model_id, revision), _client(self._endpoint) as client:
             for attempt in Retrying(
                 stop=stop_after_attempt(METADATA_ATTEMPTS),
-                wait=backoff(multiplier=0.5, max=LONGEST_WAIT_S),
-                retry=retry_if_exception(_is_passing),
+                wait=_wait,
+                retry=retry_if_exception_type((Passing, httpx.TransportError)),
                 reraise=True,
             ):
                 with attempt:
-                    info = api.model_info(model_id, revision=revision, files_metadata=True, timeout=METADATA_TIMEOUT_S)
-        if not info.sha:
-            detail = f"The hub at {self._endpoint} does not say which commit {model_id} is at."
-            raise HubError(detail)
-        return info
+                    body = self._get(client, model_id, revision)
+            return protocol.read_info(model_id, body)
+
+    def _get(self, client: httpx.Client, model_id: str, revision: str | None) -> bytes:
+        url = protocol.info_url(self._endpoint, model_id, revision)
+        token = self._token.get_secret_value() if self._token else None
+        with client.stream("GET", url, headers=protocol.headers(token)) as answer:
+            protocol.check(answer.status_code, answer.headers, model_id=model_id, revision=revision)
+            body = bytearray()
+            for chunk in answer.iter_bytes():
+                body += chunk
+                if len(body) > METADATA_LIMIT:
+                    detail = f"The hub at {self._endpoint} says more of {model_id} than any model has files."
+                    raise HubError(detail)
+        return bytes(body)
 
     @contextmanager
     def _in_words(self, model_id: str, revision: str | None) -> Iterator[None]:
-        """Put errors of the hub's client into words, without URL and request."""
-        import httpx2  # noqa: PLC0415, what huggingface_hub sends with
-        from huggingface_hub import errors  # noqa: PLC0415, slow to import
-
+        """Put errors into words, without URL and request, that name the input and the setting."""
         try:
             yield
-        except errors.GatedRepoError:
+        except Gated:
             raise gated(model_id, has_token=self._token is not None) from None
-        except errors.RevisionNotFoundError:
+        except NoSuchRevision:
             detail = f"revision: {model_id} has no revision {revision!r} on the hub."
             raise HubError(detail, hint="Use a branch, a tag or a full commit of the model.") from None
-        except errors.RepositoryNotFoundError:
+        except NotOnHub:
             detail = f"model_id: {model_id} is not on the hub at {self._endpoint}, or is private."
             raise HubError(detail, hint=_TOKEN_HINT) from None
-        except errors.OfflineModeIsEnabled:
-            detail = "model_id: the hub may not be asked while HF_HUB_OFFLINE is set."
-            raise HubError(detail, hint="Unset it, or give the model's folder as source.") from None
-        except (httpx2.HTTPError, OSError) as error:
-            status = getattr(getattr(error, "response", None), "status_code", None)
-            said = f"answered {status}" if status else f"did not answer ({type(error).__name__})"
+        except TokenRefused:
+            detail = f"The hub at {self._endpoint} does not accept the given token."
+            raise HubError(detail, hint="Make a new one on the hub, and set HF_TOKEN or `visgate:hfToken`.") from None
+        except (Passing, httpx.TransportError) as error:
+            said = error.detail if isinstance(error, Passing) else f"did not answer ({type(error).__name__})"
             detail = f"The hub at {self._endpoint} {said} when asked for {model_id}."
             raise HubError(detail, hint="Check visgate:hfEndpoint or HF_ENDPOINT, and try again.") from None
+
+
+def _client(endpoint: str) -> httpx.Client:
+    return httpx.Client(
+        follow_redirects=True,
+        timeout=httpx.Timeout(CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S, pool=None),
+        limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
+        trust_env=not is_loopback(endpoint),
+    )
 
 
 class HubSource:
@@ -167,16 +167,12 @@ class HubSource:
         self.files: list[SourceFile] = []
         self.name = f"{model_id} at {commit[:12]}"
         self._model_id = model_id
-        self._base = f"{endpoint}/{model_id}/resolve/{commit}/"
+        self._endpoint = endpoint
+        self._commit = commit
         self._token = token
         # A redirect costs the hub a look-up for each part, and its quota; where a file lies is good for minutes.
         self._locations: dict[str, str] = {}
-        self._client = httpx.Client(
-            follow_redirects=True,
-            timeout=httpx.Timeout(CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S, pool=None),
-            limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
-            trust_env=not is_loopback(endpoint),
-        )
+        self._client = _client(endpoint)
 
     def close(self) -> None:
         """Close the connections."""
@@ -207,14 +203,14 @@ class HubSource:
             for attempt in Retrying(
                 stop=is_hopeless,
                 wait=_wait,
-                retry=retry_if_exception_type((_Again, httpx.TransportError)),
+                retry=retry_if_exception_type((Passing, httpx.TransportError)),
                 reraise=True,
             ):
                 with attempt:
                     while len(got) < length:
                         self._continue(file, start, length, got, end)
-        except (_Again, httpx.TransportError) as error:
-            why = str(error) if isinstance(error, _Again) else type(error).__name__
+        except (Passing, httpx.TransportError) as error:
+            why = error.detail if isinstance(error, Passing) else type(error).__name__
             detail = f"{file.path} of {self.name} could not be read from the hub: {why}."
             raise HubError(detail, hint="Run `pulumi up` again; it goes on where it stopped.") from None
         return bytes(got)
@@ -222,10 +218,10 @@ class HubSource:
     def _continue(self, file: SourceFile, start: int, length: int, got: bytearray, end: float) -> None:
         first = start + len(got)
         known = self._locations.get(file.path)
-        headers = {"range": f"bytes={first}-{start + length - 1}", "accept-encoding": "identity"}
-        if known is None and self._token is not None:
-            headers["authorization"] = f"Bearer {self._token.get_secret_value()}"
-        with self._client.stream("GET", known or self._base + quote(file.path), headers=headers) as answer:
+        token = self._token.get_secret_value() if self._token and known is None else None
+        headers = {"range": f"bytes={first}-{start + length - 1}", **protocol.headers(token)}
+        url = known or protocol.file_url(self._endpoint, self._model_id, self._commit, file.path)
+        with self._client.stream("GET", url, headers=headers) as answer:
             if answer.is_error:
                 self._refused(file, answer)
             if answer.status_code != httpx.codes.PARTIAL_CONTENT and first > 0:
@@ -240,37 +236,27 @@ class HubSource:
                 if len(got) == length:
                     return
                 if monotonic() > end:
-                    raise _Again("too slow")  # noqa: EM101, three words
+                    raise Passing("too slow")  # noqa: EM101, three words
         if len(got) < length:
-            raise _Again("the answer is too short")  # noqa: EM101, four words
+            raise Passing("the answer is too short")  # noqa: EM101, four words
 
     def _is_hub(self, answer: httpx.Response) -> bool:
-        return urlsplit(str(answer.url)).netloc == urlsplit(self._base).netloc
+        return urlsplit(str(answer.url)).netloc == urlsplit(self._endpoint).netloc
 
     def _refused(self, file: SourceFile, answer: httpx.Response) -> None:
         status = answer.status_code
         if not self._is_hub(answer):  # the link has expired
             self._locations.pop(file.path, None)
-            raise _Again(f"answered {status}", _retry_after(answer))  # noqa: EM102
-        if status in _PASSING:
-            raise _Again(f"answered {status}", _retry_after(answer))  # noqa: EM102
-        if status in _REFUSED:
-            raise gated(self._model_id, has_token=self._token is not None)
-        detail = f"{file.path} of {self.name}: the hub answered {status}."
-        raise HubError(detail)
-
-
-class _Again(Exception):  # noqa: N818, not an error yet
-    """What was tried may work the next time.
-
-    Args:
-        why: What happened.
-        after_s: How long to wait, if the hub says so.
-    """
-
-    def __init__(self, why: str, after_s: float | None = None) -> None:
-        super().__init__(why)
-        self.after_s = after_s
+            raise protocol.passing(status, answer.headers)
+        try:
+            protocol.check(status, answer.headers, model_id=self._model_id)
+        except Passing:
+            raise
+        except HubError as error:
+            if isinstance(error, Gated) or status == httpx.codes.UNAUTHORIZED:
+                raise gated(self._model_id, has_token=self._token is not None) from None
+            detail = f"{file.path} of {self.name}: the hub answered {status}."
+            raise HubError(detail) from None
 
 
 _TOKEN_HINT = "Check the name; for a private or gated model set HF_TOKEN or `visgate:hfToken` (--secret)."  # noqa: S105, no token
@@ -287,21 +273,9 @@ def gated(model_id: str, *, has_token: bool) -> HubError:
 
 def _wait(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
-    if isinstance(error, _Again) and error.after_s is not None:
+    if isinstance(error, Passing) and error.after_s is not None:
         return min(error.after_s, LONGEST_WAIT_S)
     return float(backoff(multiplier=0.2, max=10)(state))
-
-
-def _retry_after(answer: httpx.Response) -> float | None:
-    text = answer.headers.get("retry-after", "")
-    return float(text) if text.isdigit() else None
-
-
-def _is_passing(error: BaseException) -> bool:
-    import httpx2  # noqa: PLC0415, what huggingface_hub sends with
-
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    return isinstance(error, httpx2.TransportError) or status in _PASSING
 
 
 def _read_checked(source: HubSource, file: SourceFile) -> bytes:

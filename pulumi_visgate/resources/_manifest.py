@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
+from pulumi_visgate.hub.protocol import RepoFile
 from visgate_contract.caches import Manifest, ManifestFile
 
 FOLDER_LENGTH = 40
@@ -14,20 +15,8 @@ _HASHERS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class SourceFile:
-    """A file that a source offers, with the digest that the source tells of it.
-
-    Args:
-        path: Relative path, with forward slashes.
-        size: Bytes.
-        sha256: Known for files of a folder, and for large files of a hub.
-        blob_id: Known for small files of a hub.
-    """
-
-    path: str
-    size: int
-    sha256: str | None = None
-    blob_id: str | None = None
+class SourceFile(RepoFile):
+    """A file that a source offers; its SHA-256 is known for every file of a folder, too."""
 
     def is_same(self, file: ManifestFile) -> bool:
         """Tell whether a stored file has this content."""

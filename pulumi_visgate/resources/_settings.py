@@ -9,13 +9,14 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from pulumi_visgate.hub import HF_ENDPOINT
 from pulumi_visgate.resources.errors import ConfigError
 
 NAMESPACE = "visgate"
 RUNPOD_API_URL = "https://api.runpod.io"
 RUNPOD_JOBS_URL = "https://api.runpod.ai/v2"
 API_TIMEOUT_S, MAX_API_TIMEOUT_S = 30.0, 600
-HF_ENDPOINT = "https://huggingface.co"
+
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 

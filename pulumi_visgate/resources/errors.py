@@ -5,14 +5,27 @@ ResourceError        refused by a rule of this library, not by an API
 ├── NameTaken        something of that name is there, and is not known to be ours
 ├── InUse            cannot be removed while others use it
 ├── StoreError       the S3-compatible store refused, or does not support it
-├── HubError         the model hub refused, or does not answer
 ├── RolloutFailed    a new release did not reach the workers, or does not work there
 └── HostError        the service host of the local cloud refused, or does not answer
+
+HubError             the model hub refused, or does not answer (pulumi_visgate.hub.errors)
 """
 
 # ruff: noqa: N818  # named after what they say; the tree above shows that they are errors
 
+from pulumi_visgate.hub.errors import HubError
 from visgate_contract.errors import ErrorCode, VisgateError
+
+__all__ = [
+    "ConfigError",
+    "HostError",
+    "HubError",
+    "InUse",
+    "NameTaken",
+    "ResourceError",
+    "RolloutFailed",
+    "StoreError",
+]
 
 
 class ResourceError(VisgateError):
@@ -64,10 +77,6 @@ class StoreError(ResourceError):
     def unclear(self) -> bool:
         """What was asked for may have happened, or may still."""
         return self.passing or not self.s3_code
-
-
-class HubError(ResourceError):
-    """The model hub refused, does not answer, or has something else than it said."""
 
 
 class RolloutFailed(ResourceError):

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import SecretStr
 
+from pulumi_visgate.local.hub import testing as hub_mirror
+from pulumi_visgate.local.hub.testing import HubMirror
 from pulumi_visgate.resources import _parts, _seed
 from pulumi_visgate.resources._manifest import scan
 from pulumi_visgate.resources._s3 import s3_client
@@ -22,9 +24,7 @@ from pulumi_visgate.resources._session import Session
 from pulumi_visgate.resources._settings import S3Settings, Settings
 from pulumi_visgate.resources.errors import HubError
 from pulumi_visgate.resources.model_cache import ModelCacheCrud
-from tests import hub_mirror
 from tests.engine.conftest import S3_KEY_ID, S3_SECRET, Stack, until
-from tests.hub_mirror import HubMirror
 from visgate_worker.sources import find_model
 
 if TYPE_CHECKING:
@@ -391,7 +391,8 @@ def test_the_engine_shows_the_commit_and_keeps_no_token(stack: Stack, hub: HubMi
     assert "1 to update" in said[1]
     for text in (*said, stack.exported()):
         assert TOKEN not in text
-    hub.faults.gated = True
-    refused = stack.preview(ok=False, REVISION="v3", **env)
+    hub.gate(MODEL, TOKEN)
+    hub.commit(MODEL, hub_mirror.model(seed=3), "v3")
+    refused = stack.preview(ok=False, REVISION="v3", **(env | {"HF_TOKEN": ""}))
     assert refused.code != 0
     assert "acme/tiny is gated on the hub" in refused.text

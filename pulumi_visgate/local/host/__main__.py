@@ -6,6 +6,7 @@ from pathlib import Path
 
 import uvicorn
 
+from pulumi_visgate.local.environment import hub_upstream
 from pulumi_visgate.local.home import Home
 from pulumi_visgate.local.host.app import create_app
 from pulumi_visgate.local.processes import base_environment
@@ -21,7 +22,7 @@ def main() -> None:
     if state is None:
         parser.error(f"{home.root} holds no local cloud; start one with `visgate local up`")
     environment = base_environment(os.environ, home=home.root)
-    app = create_app(home, state, environment)
+    app = create_app(home, state, environment, hub_upstream=hub_upstream(os.environ, state))
     # No access log: artifact links may be shared in confidence, and admin routes name services.
     uvicorn.run(app, host=LOOPBACK, port=state.ports["host"], access_log=False, log_level="info")
 

@@ -4,6 +4,7 @@
 |----------------------------------------|--------------------|-------------------------------------------------|
 | `GET /healthz`                         | anyone             | 200 while it runs                               |
 | `GET, HEAD /cdn/{bucket}/{key}`        | anyone             | an artifact of a published bucket               |
+| `GET, HEAD /hub/…`                     | anyone             | the model hub: local models, and a hub behind   |
 | `PUT, GET, DELETE /services/{name}`    | bearer of the token| runs `{module, env}`; the process; ends it      |
 | `GET /services`                        | bearer of the token| every service                                   |
 | `PUT, GET, DELETE /buckets/{name}`     | bearer of the token| publishes a bucket at the CDN route; withdraws  |
@@ -26,12 +27,15 @@ from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from pulumi_visgate.local.home import Home
 from pulumi_visgate.local.host.cdn import Cdn, PublishedBuckets
 from pulumi_visgate.local.host.schedules import Schedules, ScheduleSpec
 from pulumi_visgate.local.host.services import NAME, ServiceFailedError, ServiceRecord, Services, ServiceSpec
+from pulumi_visgate.local.hub.app import create_app as create_hub
+from pulumi_visgate.local.hub.library import Folders
+from pulumi_visgate.local.hub.upstream import Upstream
 from pulumi_visgate.local.state import CloudState
 
 S3_REGION = "us-east-1"
@@ -40,13 +44,16 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _Handler = Callable[[Request], Awaitable[Response]]
 
 
-def create_app(home: Home, state: CloudState, environment: Mapping[str, str]) -> Starlette:
+def create_app(
+    home: Home, state: CloudState, environment: Mapping[str, str], *, hub_upstream: str | None = None
+) -> Starlette:
     """Make the app.
 
     Args:
         home: Where it keeps records and logs.
         state: Has the token, and where the S3 server is.
         environment: What services inherit.
+        hub_upstream: Hub that is asked for models which this machine does not have; none when left out.
     """
     token = state.host_token.get_secret_value()
     http = httpx.AsyncClient(trust_env=False, timeout=httpx.Timeout(30.0, connect=5.0))
@@ -83,6 +90,10 @@ def create_app(home: Home, state: CloudState, environment: Mapping[str, str]) ->
         routes=[
             Route("/healthz", _healthy),
             Route("/cdn/{bucket}/{key:path}", cdn.serve, methods=["GET", "HEAD"]),
+            Mount(
+                "/hub",
+                create_hub(Folders(home.models), beyond=Upstream(hub_upstream, http).serve if hub_upstream else None),
+            ),
             Route("/services", guarded(admin.list_services)),
             Route("/services/{name}", guarded(admin.put_service), methods=["PUT"]),
             Route("/services/{name}", guarded(admin.get_service), methods=["GET"]),

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 import pytest
 from pydantic import SecretStr
 
+from pulumi_visgate.local.hub import testing as hub_mirror
+from pulumi_visgate.local.hub.testing import HubMirror
 from pulumi_visgate.resources import _hub
 from pulumi_visgate.resources._hub import Hub, HubSource
 from pulumi_visgate.resources._manifest import SourceFile
 from pulumi_visgate.resources.errors import HubError
-from tests import hub_mirror
-from tests.hub_mirror import HubMirror
 
 MODEL = "acme/tiny"
 TOKEN = "hf_CANARYcanaryCANARYcanary"
@@ -103,15 +103,31 @@ def test_a_gated_model_says_what_to_do(mirror: HubMirror, token: str | None, hin
     commit = mirror.commit(MODEL, FILES)
     hub = Hub(mirror.url, SecretStr(token) if token else None)
     source = hub.source(MODEL, commit, variant=None, patterns=[])
-    mirror.faults.gated = True
+    mirror.gate(MODEL, "hf_of_somebody_else")
     for ask in (
-        lambda: Hub(mirror.url, SecretStr(token) if token else None).commit(MODEL, "main"),
+        lambda: Hub(mirror.url, SecretStr(token) if token else None).source(MODEL, commit, variant=None, patterns=[]),
         lambda: source.read(weights(source), 0, 5),
     ):
         with pytest.raises(HubError, match=f"model_id: acme/tiny is gated.*{hint}") as refused:
             ask()
         assert TOKEN not in str(refused.value)
     source.close()
+
+
+def test_a_gated_model_needs_a_token_before_anything_is_made(mirror: HubMirror) -> None:
+    mirror.commit(MODEL, FILES)
+    mirror.gate(MODEL, TOKEN)
+    with pytest.raises(HubError, match="no token was given"):
+        Hub(mirror.url).commit(MODEL, None)
+    assert Hub(mirror.url, SecretStr(TOKEN)).commit(MODEL, None)
+
+
+def test_a_token_that_the_hub_does_not_know_is_named(mirror: HubMirror) -> None:
+    mirror.commit(MODEL, FILES)
+    mirror.access.tokens = {"hf_other"}
+    with pytest.raises(HubError, match=r"does not accept the given token.*HF_TOKEN") as refused:
+        Hub(mirror.url, SecretStr(TOKEN)).commit(MODEL, None)
+    assert TOKEN not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from pulumi_visgate.local.hub import testing as hub_mirror
+from pulumi_visgate.local.hub.testing import HubMirror
 from pulumi_visgate.resources._session import Session
 from pulumi_visgate.resources._settings import Settings
 from pulumi_visgate.resources._values import UNKNOWN
 from pulumi_visgate.resources.errors import HubError
 from pulumi_visgate.resources.model_cache import ModelCacheCrud
-from tests import hub_mirror
-from tests.hub_mirror import HubMirror
 
 MODEL = "acme/tiny"
 PLACE = {"model_id": MODEL, "volume_id": "v1", "data_center": "EU-RO-1"}
@@ -54,8 +54,8 @@ def test_a_branch_is_pinned_once_and_asked_for_again_when_the_program_changes(mi
     assert news["commit"] == second
     assert cache().diff(olds, news).changed == ("revision", "commit", "digest")
     assert cache().diff(olds, news).replaces == ()
-    mirror.faults.gated = True
-    with pytest.raises(HubError, match="gated"):
+    mirror.access.tokens = {"hf_other"}
+    with pytest.raises(HubError, match="does not accept the given token"):
         cache(mirror.url).check(olds, {**PLACE, "revision": "v2"})
 
 

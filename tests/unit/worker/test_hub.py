@@ -1,56 +1,40 @@
-"""Loading from a hub: a small server of its routes, and the real worker in front of it."""
+"""Loading from a hub: a server of its routes, and the real worker in front of it."""
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pulumi_visgate.local.hub import testing
+from pulumi_visgate.local.hub.testing import HubMirror
 from visgate_contract.errors import ErrorCode
 from visgate_contract.jobs import JobResult
 from visgate_worker import sources
 from visgate_worker.failures import JobFailedError
 
 if TYPE_CHECKING:
-    from tests.unit.worker.conftest import Request, RunpodQueue, Server, Worker
+    from tests.unit.worker.conftest import RunpodQueue, Worker
 
-COMMIT = "c0ffee" + "0" * 34
 TOKEN = "hf_CANARYcanaryCANARYcanary"
 TASK_ID = "task_" + "h" * 26
 
 
-def hub_of(folder: Path, answer_of: Callable[..., Any]) -> "Callable[[Request], Any]":
-    """Answer as a hub that has one model."""
-    files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    info = {"id": "visgate/tiny", "sha": COMMIT, "siblings": [{"rfilename": name} for name in files], "tags": []}
-    tree = [{"type": "file", "path": name, "size": len(data), "oid": name} for name, data in files.items()]
-
-    def answer(request: "Request") -> Any:
-        path = request.path.split("?")[0].lstrip("/")
-        if path.startswith("api/models/visgate/tiny/tree/"):
-            return answer_of(body=json.dumps(tree).encode())
-        if path.startswith("api/models/visgate/tiny"):
-            return answer_of(body=json.dumps(info).encode())
-        name = path.removeprefix("visgate/tiny/resolve/").split("/", 1)[-1]
-        if name in files:
-            headers = {"etag": f'"{name.replace("/", "-")}"', "x-repo-commit": COMMIT}
-            return answer_of(body=files[name], headers=headers, content_type="application/octet-stream")
-        return answer_of(status=404, headers={"x-error-code": "EntryNotFound"})
-
-    return answer
-
-
 @pytest.fixture
-def hub_server(make_server: "Callable[..., Server]", answer_of: Callable[..., Any], tiny_volume: Path) -> "Server":
-    return make_server(hub_of(tiny_volume / "models/visgate/tiny", answer_of))
+def hub(tiny_volume: Path) -> Iterator[HubMirror]:
+    folder = tiny_volume / "models/visgate/tiny"
+    with testing.serve() as mirror:
+        files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        mirror.commit("visgate/tiny", files)
+        mirror.gate("visgate/tiny", TOKEN)
+        yield mirror
 
 
 def test_a_model_from_the_hub_is_drawn_with_and_kept_on_the_volume(
-    start_worker: "Callable[..., Worker]", fresh_queue: "RunpodQueue", hub_server: "Server", tmp_path: Path
+    start_worker: "Callable[..., Worker]", fresh_queue: "RunpodQueue", hub: HubMirror, tmp_path: Path
 ) -> None:
-    hub = {"HF_ENDPOINT": hub_server.url, "HF_HUB_OFFLINE": "0", "HF_TOKEN": TOKEN}
-    environ = fresh_queue.environment(tmp_path) | hub
+    given = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_TOKEN": TOKEN}
+    environ = fresh_queue.environment(tmp_path) | given
     worker = start_worker(environ)
     fresh_queue.add("job-1", fresh_queue.job_input(TASK_ID))
     result = JobResult.from_runpod({"status": "COMPLETED", **fresh_queue.result("job-1")})
@@ -59,8 +43,8 @@ def test_a_model_from_the_hub_is_drawn_with_and_kept_on_the_volume(
     assert result.load is not None
     assert result.load.source == "hub"
     assert sources.volume_hub_cache(tmp_path, "visgate/tiny", None) is not None
-    downloads = [request for request in hub_server.requests if "/resolve/" in request.path]
-    assert {request.headers.get("authorization") for request in downloads} == {f"Bearer {TOKEN}"}
+    assert (testing.HUB, f"Bearer {TOKEN}") in hub.keys
+    assert {key for origin, key in hub.keys if origin == testing.FILES} == {None}  # it is told no secret
     assert TOKEN not in worker.output()
 
 

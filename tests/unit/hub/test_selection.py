@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 
-from pulumi_visgate.resources._manifest import SourceFile
-from pulumi_visgate.resources._selection import select
+from pulumi_visgate.hub.protocol import RepoFile
+from pulumi_visgate.hub.selection import select
+from pulumi_visgate.local.hub import testing as hub_mirror
 from pulumi_visgate.resources.errors import HubError
-from tests import hub_mirror
 
 FILES = hub_mirror.model()
 INDEX = json.loads(FILES["model_index.json"])
@@ -18,7 +18,7 @@ SHARDED = {
 
 
 def chosen(paths: Any, index: dict[str, Any], **choice: Any) -> set[str]:
-    return {file.path for file in select([SourceFile(path, 1) for path in paths], index, **choice)}
+    return {file.path for file in select([RepoFile(path, 1) for path in paths], index, **choice)}
 
 
 def test_a_pipeline_gets_its_parts_in_full_precision_and_nothing_else() -> None:

@@ -2,20 +2,22 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
-from typing import Any
+from typing import Any, TypeVar
 
-from pulumi_visgate.resources._manifest import SourceFile
-from pulumi_visgate.resources.errors import HubError
+from pulumi_visgate.hub.errors import HubError
+from pulumi_visgate.hub.protocol import RepoFile
 from visgate_contract.caches import SHARD_INDEX, WEIGHTS, variant_of
 from visgate_contract.capabilities import MODEL_INDEX
+
+FileT = TypeVar("FileT", bound=RepoFile)
 
 _OTHER_WEIGHTS = (".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".h5", ".onnx", ".onnx_data", ".pb", ".xml", ".gguf")
 _LEGAL = ("LICENSE*", "LICENCE*", "NOTICE*")
 
 
 def select(
-    files: Sequence[SourceFile], index: Mapping[str, Any], *, variant: str | None = None, patterns: Sequence[str] = ()
-) -> list[SourceFile]:
+    files: Sequence[FileT], index: Mapping[str, Any], *, variant: str | None = None, patterns: Sequence[str] = ()
+) -> list[FileT]:
     """Choose the files of a model.
 
     Without patterns these are `model_index.json`, licences, and of each part that the index names its configuration
@@ -40,7 +42,7 @@ def select(
     return chosen
 
 
-def _of_part(part: str, files: Sequence[SourceFile], variant: str | None) -> Iterator[SourceFile]:
+def _of_part(part: str, files: Sequence[FileT], variant: str | None) -> Iterator[FileT]:
     weights = [file for file in files if file.path.endswith(WEIGHTS)]
     variants = {variant_of(file.path) for file in weights}
     if weights and variant not in variants and None not in variants:
