@@ -89,6 +89,18 @@ class OneOfAName(Generic[NamedT]):
         self.listing.made(made)
         return self._settled(name, made, derived=derived, adopt=adopt)
 
+    def foreseen(self, name: str, *, derived: bool, adopt: bool = False) -> list[NamedT]:
+        """Return what `find_or_create` would take over as things are; nothing is changed.
+
+        Raises:
+            NameTaken: It would refuse.
+            RunpodError: The list cannot be read.
+        """
+        found = self._real(self.listing.before(name))
+        if not derived and (len(found) > 1 or not adopt):
+            self._pick(name, found, derived=derived, adopt=adopt)
+        return found
+
     def sweep(self, name: str, id_: str) -> None:
         """Remove the doubles that something of a derived name may have, before it is removed itself.
 
@@ -153,7 +165,7 @@ class OneOfAName(Generic[NamedT]):
             return None
         ids = ", ".join(item.id for item in found)
         if not (derived or adopt):
-            detail = f"name: there is a {self.kind} called {name!r} already ({ids})."
+            detail = f"name: {self.kind} {ids} is called {name!r} already."
             raise NameTaken(detail, hint=self.hint)
         if len(found) == 1:
             return found[0]

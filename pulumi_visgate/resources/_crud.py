@@ -14,7 +14,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
-from pulumi_visgate.resources._session import Session
+from pulumi_visgate.resources._adopt import OneOfAName
+from pulumi_visgate.resources._session import Named, Session
 from pulumi_visgate.resources._values import (
     UNKNOWN,
     Properties,
@@ -26,6 +27,7 @@ from pulumi_visgate.resources._values import (
     same,
     without_empty,
 )
+from pulumi_visgate.resources.errors import NameTaken
 from pulumi_visgate.runpod.errors import RunpodError
 
 
@@ -155,9 +157,44 @@ class Crud(ABC):
         if not problems:
             self.complete(values)
             problems += self.rules(values)
-        if not problems:
+        one = None if olds or problems else self.one()
+        if one is not None:
+            with one.listing.asked_meanwhile():
+                problems += self._against_catalog(olds, values)
+            problems += [] if problems else self._against_names(one, values)
+        elif not problems:
             problems += self._against_catalog(olds, values)
         return without_empty(values), problems
+
+    def one(self) -> OneOfAName[Any] | None:
+        """Return what keeps to one resource for each name, None where names say nothing or cannot be asked for."""
+        return None
+
+    def _against_names(self, one: OneOfAName[Any], values: dict[str, Any]) -> list[Problem]:
+        """See who has the name of something new: what a creation would find is known in the preview already."""
+        name = values.get("name")
+        if not isinstance(name, str):
+            return []
+        derived = name == self.own_name(values)
+        try:
+            there = one.foreseen(name, derived=derived, adopt=bool(values.get("adopt")))
+        except NameTaken as error:
+            return [Problem("name", f"{error.detail.removeprefix('name: ')} {error.hint}")]
+        except RunpodError:
+            return []  # the creation asks again, and fails where that matters
+        if there:
+            self.session.report.note(self._takes_over(there[0], values, derived=derived))
+        return []
+
+    def _takes_over(self, item: Named, values: Properties, *, derived: bool) -> str:
+        found = self.describe(item.id)
+        news = without_empty(values)
+        changes = (
+            [] if found is None else [name for name in self.compared(news) if not self._same(name, found.outs, news)]
+        )
+        whose = "which an interrupted run made" if derived else "as adopt says"
+        what = f"and changes {', '.join(changes)}" if changes else "as it is"
+        return f"{self.kind} {values['name']}: `up` takes over {item.id}, {whose}, {what}."
 
     def _against_catalog(self, olds: Properties, values: dict[str, Any]) -> list[Problem]:
         """Ask the catalog about what is new or changed."""

@@ -168,7 +168,7 @@ class EndpointCrud(Crud, WithEnv):
     def create(self, inputs: Properties) -> tuple[str, dict[str, Any]]:
         """Call `createEndpoint`."""
         body = request(self.api_values(inputs), self.api_env(inputs))
-        endpoint, there = self._one().find_or_create(
+        endpoint, there = self.one().find_or_create(
             inputs["name"],
             lambda: self.session.runpod.create_endpoint(CreateEndpoint.model_validate(body)),
             derived=inputs["name"] == self.own_name(inputs),
@@ -239,12 +239,13 @@ class EndpointCrud(Crud, WithEnv):
         if props.get("drain_timeout_s"):
             drain(self.session, id_, props, hidden_as=self.hidden_name(props))
         if props.get("name") == self.own_name(props):
-            self._one().sweep(props["name"], id_)
+            self.one().sweep(props["name"], id_)
         with suppress(NotFound):
             self.session.runpod.delete_endpoint(id_)
         self.session.endpoints.deleted(id_)
 
-    def _one(self) -> OneOfAName[Endpoint]:
+    def one(self) -> OneOfAName[Endpoint]:
+        """Look for the name in the account."""
         return OneOfAName(
             kind=self.kind,
             listing=self.session.endpoints,

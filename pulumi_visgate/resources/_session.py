@@ -1,8 +1,8 @@
 """What the operations of one process share: clients, quota view, short-lived lists and the catalog; no Pulumi."""
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from threading import Lock
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from threading import Lock, Thread
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -101,6 +101,23 @@ class Listing(Generic[NamedT]):
                 self._first_at = self._first_at or self._fetched_at
                 self._trust()
             return [item for item in self._items if item.id not in self._deleted]
+
+    @contextmanager
+    def asked_meanwhile(self) -> Iterator[None]:
+        """Ask beside what is done within, if nobody has asked yet; who needs the list then need not wait for it."""
+        if self._items is not None:
+            yield
+            return
+        asking = Thread(target=self._ask, daemon=True)
+        asking.start()
+        try:
+            yield
+        finally:
+            asking.join()
+
+    def _ask(self) -> None:
+        with suppress(VisgateError):  # who needs it asks again, and hears of it
+            self.all()
 
     def get(self, id_: str) -> NamedT | None:
         """Return one by id, if the list has it."""

@@ -39,7 +39,7 @@ class EcrDelegationCrud(Crud):
     def create(self, inputs: Properties) -> tuple[str, dict[str, Any]]:
         """Call `createDelegation`."""
         body = CreateDelegation(resource=inputs["repository_arn"], name=inputs["name"])
-        delegation, there = self._one().find_or_create(
+        delegation, there = self.one().find_or_create(
             inputs["name"],
             lambda: self.session.runpod.create_delegation(body),
             derived=inputs["name"] == self.own_name(inputs),
@@ -66,12 +66,13 @@ class EcrDelegationCrud(Crud):
         if id_ in self.session.adopted:
             return  # the "replacement" is the very same delegation
         if props.get("name") == self.own_name(props):
-            self._one().sweep(props["name"], id_)
+            self.one().sweep(props["name"], id_)
         with suppress(NotFound):
             self.session.runpod.revoke_delegation(id_)
         self.session.delegations.deleted(id_)
 
-    def _one(self) -> OneOfAName[wire.EcrDelegation]:
+    def one(self) -> OneOfAName[wire.EcrDelegation]:
+        """Look for the name in the account."""
         return OneOfAName(
             kind=self.kind,
             listing=self.session.delegations,

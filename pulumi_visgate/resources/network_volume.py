@@ -141,7 +141,7 @@ class NetworkVolumeCrud(Crud):
         if inputs.get("tier"):
             request["type"] = inputs["tier"]
         derived = inputs["name"] == self.own_name(inputs)
-        volume, there = self._one().find_or_create(
+        volume, there = self.one().find_or_create(
             inputs["name"],
             lambda: self.session.runpod.create_network_volume(CreateNetworkVolume(**request)),
             derived=derived,
@@ -197,12 +197,13 @@ class NetworkVolumeCrud(Crud):
             )
             return
         if props.get("name") == self.own_name(props):
-            self._one().sweep(props["name"], id_)
+            self.one().sweep(props["name"], id_)
         with suppress(NotFound):
             self.session.runpod.delete_network_volume(id_)
         self.session.volumes.deleted(id_)
 
-    def _one(self) -> OneOfAName[wire.NetworkVolume]:
+    def one(self) -> OneOfAName[wire.NetworkVolume]:
+        """Look for the name in the account."""
         return OneOfAName(
             kind=self.kind,
             listing=self.session.volumes,

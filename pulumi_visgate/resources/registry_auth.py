@@ -68,7 +68,7 @@ class RegistryAuthCrud(Crud):
         body = CreateRegistry(
             name=inputs["name"], username=SecretStr(inputs["username"]), password=SecretStr(inputs["password"])
         )
-        registry, there = self._one().find_or_create(
+        registry, there = self.one().find_or_create(
             inputs["name"],
             lambda: self.session.runpod.create_registry(body),
             derived=inputs["name"] == _derived(inputs),
@@ -105,7 +105,7 @@ class RegistryAuthCrud(Crud):
             detail = f"RegistryAuth {props.get('name')} ({id_}) is used by {users}."
             raise InUse(detail, hint="Take registry_id out of them, or delete them; then run again.")
         if props.get("name") == _derived(props):
-            self._one().sweep(props["name"], id_)
+            self.one().sweep(props["name"], id_)
         try:
             with suppress(NotFound):
                 self.session.runpod.delete_registry(id_)
@@ -114,7 +114,8 @@ class RegistryAuthCrud(Crud):
             raise InUse(detail, hint="Wait until no worker or pod uses it, then run again.") from None
         self.session.registries.deleted(id_)
 
-    def _one(self) -> OneOfAName[Registry]:
+    def one(self) -> OneOfAName[Registry]:
+        """Look for the name in the account."""
         return OneOfAName(
             kind=self.kind,
             listing=self.session.registries,

@@ -74,7 +74,7 @@ class TemplateCrud(Crud, WithEnv):
     def create(self, inputs: Properties) -> tuple[str, dict[str, Any]]:
         """Call `createTemplate`."""
         body = {api: value for api, value in _fields(inputs).values() if value not in (None, "", [])}
-        template, there = self._one().find_or_create(
+        template, there = self.one().find_or_create(
             inputs["name"],
             lambda: self.session.runpod.create_template(CreateTemplate.model_validate(body)),
             derived=inputs["name"] == self.own_name(inputs),
@@ -115,7 +115,7 @@ class TemplateCrud(Crud, WithEnv):
         if id_ in self.session.adopted:
             return  # the "replacement" is the very same template
         if props.get("name") == self.own_name(props):
-            self._one().sweep(props["name"], id_)
+            self.one().sweep(props["name"], id_)
         try:
             self.session.runpod.delete_template(id_)
         except NotFound:
@@ -127,7 +127,8 @@ class TemplateCrud(Crud, WithEnv):
             raise InUse(detail, hint="Delete its users first; an endpoint takes the template along.") from None
         self.session.templates.deleted(id_)
 
-    def _one(self) -> OneOfAName[wire.Template]:
+    def one(self) -> OneOfAName[wire.Template]:
+        """Look for the name in the account."""
         return OneOfAName(
             kind=self.kind,
             listing=self.session.templates,

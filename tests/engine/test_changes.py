@@ -101,7 +101,7 @@ def test_names_in_use_are_refused_until_the_program_says_adopt(stack: Stack, run
     mine = runpod.create_network_volume(CreateNetworkVolume(name="weights", size=15, data_center="EU-RO-1"))
     wanted = {**VOLUME, "name": "weights"}
     refused = stack.up(ok=False, SPEC=json.dumps({"v": ("NetworkVolume", wanted)}))
-    assert "there is a NetworkVolume called 'weights' already" in refused.text
+    assert "is called 'weights' already" in refused.text
     assert "adopt=True" in refused.text
     assert "Traceback" not in refused.text
 

@@ -5,6 +5,8 @@ import json
 import pytest
 
 from pulumi_visgate.local.emulator.testing import RunpodEmulator
+from pulumi_visgate.runpod import RunpodClient
+from pulumi_visgate.runpod.models.volume import CreateNetworkVolume
 from tests.engine.conftest import ENV_SECRET, Stack
 
 pytestmark = pytest.mark.engine
@@ -61,6 +63,23 @@ def test_a_missing_key_and_a_dead_api_are_named(stack: Stack) -> None:
     _is_clear(
         dead.text, "NetworkVolume", "http://127.0.0.1:9 (visgate:runpodApiUrl or RUNPOD_API_URL)", "visgate local up"
     )
+
+
+def test_a_name_that_somebody_has_is_named_in_the_preview(stack: Stack, runpod_emulator: RunpodEmulator) -> None:
+    with RunpodClient(runpod_emulator.key, base_url=runpod_emulator.api_url) as runpod:
+        theirs = runpod.create_network_volume(CreateNetworkVolume(name="models", size=20, data_center="EU-RO-1"))
+        stack.write(PROGRAM)
+        taken = stack.preview(ok=False, SPEC=json.dumps(("NetworkVolume", {**VOLUME, "name": "models"})))
+        _is_clear(
+            taken.text,
+            "property name value {models}",
+            f"NetworkVolume {theirs.id} is called 'models' already",
+            "adopt=True",
+        )
+        adopting = {**VOLUME, "name": "models", "size_gb": 30, "adopt": True}
+        adopted = stack.preview(SPEC=json.dumps(("NetworkVolume", adopting)))
+        assert f"`up` takes over {theirs.id}, as adopt says, and changes size_gb." in adopted.text
+        runpod.delete_network_volume(theirs.id)
 
 
 def test_a_refusal_of_the_api_is_one_line(stack: Stack, runpod_emulator: RunpodEmulator) -> None:

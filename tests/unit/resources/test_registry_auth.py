@@ -78,6 +78,7 @@ def test_a_rotated_account_key_changes_nothing(session: Session, settings: Setti
     rotated = RegistryAuthCrud(Session(Settings(SecretStr("rpa_ANOTHERANOTHERANOTHER"), settings.runpod_api_url)))
     assert checked(rotated, {}, **AUTH)["name"] != inputs["name"]  # the digest is keyed
     assert checked(rotated, inputs, **AUTH) == inputs
+    rotated.session.runpod.close()
 
 
 def test_a_half_made_credential_is_found_again_and_a_foreign_one_is_not_taken(
@@ -89,9 +90,12 @@ def test_a_half_made_credential_is_found_again_and_a_foreign_one_is_not_taken(
     id_, _ = crud.create(inputs)
     assert crud.create(inputs)[0] == id_
     assert len(session.registries.all(fresh=True)) == 1
+    foreign = {**AUTH, "owner": "p/s/other", "name": inputs["name"]}
+    values, [problem] = crud.check({}, foreign)
+    assert problem.property == "name"
     with pytest.raises(NameTaken, match="none is taken over") as raised:
-        crud.create(checked(crud, {}, **{**AUTH, "owner": "p/s/other"}, name=inputs["name"]))
-    assert PASSWORD not in str(raised.value)
+        crud.create(values)
+    assert PASSWORD not in str(raised.value) + problem.reason
 
 
 def test_one_in_use_is_kept_and_its_users_are_named(session: Session, runpod_emulator: RunpodEmulator) -> None:

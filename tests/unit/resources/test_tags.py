@@ -9,7 +9,7 @@ from pulumi_visgate.resources._provider import Provider, VisgateResource
 from pulumi_visgate.resources.network_volume import NetworkVolumeCrud
 from tests.unit.resources.conftest import MemoryRunpod, MemorySession
 
-PROVIDERS = [kind for kind in vars(providers).values() if inspect.isclass(kind) and issubclass(kind, Provider)]
+PROVIDERS: list[type[Provider]] = [getattr(providers, name) for name in providers.__all__]
 RESOURCES = [
     name
     for name in pulumi_visgate.__all__
