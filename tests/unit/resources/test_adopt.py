@@ -204,7 +204,7 @@ def test_of_two_the_used_one_stays_then_the_largest() -> None:
 def test_somebody_elses_is_never_removed_even_when_it_was_hidden() -> None:
     account = Account(lag_s=2)
     account.create("theirs")
-    with pytest.raises(NameTaken, match="Thing .* is called 'theirs' already"):
+    with pytest.raises(NameTaken, match=r"Thing .* is called 'theirs' already"):
         account.process().find_or_create("theirs", lambda: account.create("theirs"), derived=False)
     assert list(account.things) == ["1"]
     account.things["1"].made_at = account.now
