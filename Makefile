@@ -86,6 +86,10 @@ bench: setup ## the benchmarks; writes bench/results.json
 schema: setup ## write components/schema.json, from which other languages generate their SDKs
 	@.venv/bin/python components schema
 
+.PHONY: pipelines
+pipelines: setup ## write what the pipelines of the installed diffusers take; after another diffusers
+	@.venv/bin/python -m tools.pipelines
+
 .PHONY: docs
 docs: setup ## write the reference pages that come from the code
 	@.venv/bin/typer pulumi_visgate.cli.app utils docs --name visgate --title "The visgate command" --output docs/reference/cli.md

@@ -256,7 +256,7 @@ class WarmPoolArgs(ResourceArgs, total=False):
     model_revision: pulumi.Input[str]
     """Revision of the model; the cache's own when left out."""
     task: pulumi.Input[str]
-    """`text2img`, the default, `image2img` or `text2video`. A change replaces the pool."""
+    """`text2img`, the default, `image2img`, `inpaint`, `text2video` or `image2video`. A change replaces the pool."""
     policy: pulumi.Input[str]
     """`on_demand`, the default, which keeps no worker and costs nothing when idle, `always_on` or `scheduled_warm`."""
     windows: pulumi.Input[Sequence[pulumi.Input[WindowArgs]]]

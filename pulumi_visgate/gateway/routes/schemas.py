@@ -30,8 +30,11 @@ _TASK_NAMES = {
     "txt2img": Task.TEXT2IMG,
     "image_to_image": Task.IMAGE2IMG,
     "img2img": Task.IMAGE2IMG,
+    "inpainting": Task.INPAINT,
     "text_to_video": Task.TEXT2VIDEO,
     "txt2video": Task.TEXT2VIDEO,
+    "image_to_video": Task.IMAGE2VIDEO,
+    "img2video": Task.IMAGE2VIDEO,
 }
 
 

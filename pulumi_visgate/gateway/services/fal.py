@@ -23,7 +23,7 @@ from visgate_contract.events import Artifact, Event, Status
 from visgate_contract.tasks import Task, TaskInput
 
 # Theirs to ours; other names are the same in both.
-_NAMES = {"num_inference_steps": "steps", "image_url": "image"}
+_NAMES = {"num_inference_steps": "steps", "image_url": "image", "mask_url": "mask"}
 THEIR_NAMES = {ours: theirs for theirs, ours in _NAMES.items()}
 _ALSO_CALLED = {"frames_per_second": "fps"}
 _SIZES = {
@@ -37,7 +37,9 @@ _SIZES = {
 _TASKS = {
     "text-to-image": Task.TEXT2IMG,
     "image-to-image": Task.IMAGE2IMG,
+    "inpainting": Task.INPAINT,
     "text-to-video": Task.TEXT2VIDEO,
+    "image-to-video": Task.IMAGE2VIDEO,
     **{task.value: task for task in Task},
 }
 _SCHEMAS: Mapping[Task, type[BaseModel]] = {
@@ -57,13 +59,12 @@ def task_of(path: str, arguments: Mapping[str, JsonValue], offered: OfferedModel
             hint = f"Leave it out, or use one of {', '.join(_TASKS)}."
             raise Refused(404, "There is nothing at this path of a model.", code=ErrorCode.NOT_FOUND, hint=hint)
         return _TASKS[named]
+    offers = offered.tasks if offered else (Task.TEXT2IMG,)
     if arguments.get("image_url"):
-        return Task.IMAGE2IMG
-    return (
-        next((task for task in offered.tasks if task is not Task.IMAGE2IMG), Task.TEXT2IMG)
-        if offered
-        else Task.TEXT2IMG
-    )
+        if arguments.get("mask_url"):
+            return Task.INPAINT
+        return Task.IMAGE2VIDEO if all(task.makes_clips for task in offers) else Task.IMAGE2IMG
+    return next((task for task in offers if task in {Task.TEXT2IMG, Task.TEXT2VIDEO}), Task.TEXT2IMG)
 
 
 def input_of(task: Task, arguments: Mapping[str, JsonValue]) -> dict[str, JsonValue]:

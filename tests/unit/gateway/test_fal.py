@@ -51,7 +51,7 @@ def picture(content_type: str = "image/png") -> Artifact:
         ({"prompt": "x", "image_size": {"width": 64, "height": 128}}, {"prompt": "x", "width": 64, "height": 128}),
         ({"prompt": "x", "image_size": {"width": 64}}, {"prompt": "x", "width": 64}),
         ({"prompt": "x", "seed": None, "image_size": None}, {"prompt": "x"}),
-        ({"prompt": "x", "enable_safety_checker": True, "sync_mode": False, "loras": []}, {"prompt": "x"}),
+        ({"prompt": "x", "sync_mode": False, "loras": []}, {"prompt": "x", "loras": []}),
         ({"prompt": "x", "task": "image2img"}, {"prompt": "x"}),
     ],
 )

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from visgate_contract.addresses import EgressPolicy
-from visgate_contract.capabilities import Capability
+from visgate_contract.capabilities import capability_of
 from visgate_contract.errors import ErrorCode
 from visgate_contract.events import Event, LoadReport, Status
 from visgate_contract.jobs import JobProgress, JobResult
@@ -75,7 +75,9 @@ class Bench:
     progress: list[Any] = field(default_factory=list)
 
     def load(self) -> None:
-        self.model.set_result(LoadedModel("org/model", self.runtime, Capability("NewPipeline"), REPORT, 3.0))
+        self.model.set_result(
+            LoadedModel("org/model", self.runtime, capability_of({"_class_name": "FluxPipeline"}), REPORT, 3.0)
+        )
 
     def job(self, **more: Any) -> dict[str, Any]:
         params = {"prompt": "a fox", "seed": 5, "steps": 4} | more.pop("params", {})

@@ -1,95 +1,141 @@
-"""What a pipeline can do, read from its `model_index.json` and never from the model's name.
+"""What a model can do, read from its `model_index.json` and its parts' configurations, never from its name.
 
-The class of a pipeline decides its family, and the family the tasks. A class that is not listed is not refused here:
-the worker looks at its signature, which only it can import.
+The class of a pipeline decides its family, and the family the tasks and the bounds of their inputs. A class that is not
+listed here, but that diffusers has, can do what its signature says. What cannot work is refused with the reason.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import cast
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 from visgate_contract.errors import ContractError, ErrorCode
+from visgate_contract.families import FEW_STEPS, Family, Traits, traits_of
+from visgate_contract.pipelines import Signature, catalogue, signature_of
 from visgate_contract.tasks import Task
 
 MODEL_INDEX = "model_index.json"
+CONFIGURED_PARTS = ("transformer", "unet", "vae")
+"""Parts whose `config.json` says more; whoever asks passes those of them that the index names."""
+
+_T2I, _I2I, _INPAINT = Task.TEXT2IMG, Task.IMAGE2IMG, Task.INPAINT
+_T2V, _I2V = Task.TEXT2VIDEO, Task.IMAGE2VIDEO
+_Routes = Mapping[Task, str]
+
+# Class → family, and the class that does each task with the same parts.
+_STABLE_DIFFUSION: _Routes = {
+    _T2I: "StableDiffusionPipeline",
+    _I2I: "StableDiffusionImg2ImgPipeline",
+    _INPAINT: "StableDiffusionInpaintPipeline",
+}
+_STABLE_DIFFUSION_XL: _Routes = {
+    _T2I: "StableDiffusionXLPipeline",
+    _I2I: "StableDiffusionXLImg2ImgPipeline",
+    _INPAINT: "StableDiffusionXLInpaintPipeline",
+}
+_STABLE_DIFFUSION_3: _Routes = {
+    _T2I: "StableDiffusion3Pipeline",
+    _I2I: "StableDiffusion3Img2ImgPipeline",
+    _INPAINT: "StableDiffusion3InpaintPipeline",
+}
+_FLUX: _Routes = {_T2I: "FluxPipeline", _I2I: "FluxImg2ImgPipeline", _INPAINT: "FluxInpaintPipeline"}
+_KONTEXT: _Routes = {_T2I: "FluxKontextPipeline", _I2I: "FluxKontextPipeline", _INPAINT: "FluxKontextInpaintPipeline"}
+_KLEIN: _Routes = {_T2I: "Flux2KleinPipeline", _I2I: "Flux2KleinPipeline", _INPAINT: "Flux2KleinInpaintPipeline"}
+_QWEN: _Routes = {_T2I: "QwenImagePipeline", _I2I: "QwenImageImg2ImgPipeline", _INPAINT: "QwenImageInpaintPipeline"}
+_QWEN_EDIT: _Routes = {_I2I: "QwenImageEditPipeline", _INPAINT: "QwenImageEditInpaintPipeline"}
+_Z_IMAGE: _Routes = {_T2I: "ZImagePipeline", _I2I: "ZImageImg2ImgPipeline", _INPAINT: "ZImageInpaintPipeline"}
+_WAN: _Routes = {_T2V: "WanPipeline", _I2V: "WanImageToVideoPipeline"}
+_LTX: _Routes = {_T2V: "LTXPipeline", _I2V: "LTXImageToVideoPipeline"}
+
+LISTED: Mapping[str, tuple[Family, _Routes]] = {
+    **dict.fromkeys(_STABLE_DIFFUSION.values(), (Family.STABLE_DIFFUSION, _STABLE_DIFFUSION)),
+    **dict.fromkeys(_STABLE_DIFFUSION_XL.values(), (Family.STABLE_DIFFUSION_XL, _STABLE_DIFFUSION_XL)),
+    **dict.fromkeys(_STABLE_DIFFUSION_3.values(), (Family.STABLE_DIFFUSION_3, _STABLE_DIFFUSION_3)),
+    **dict.fromkeys(_FLUX.values(), (Family.FLUX, _FLUX)),
+    **dict.fromkeys(_KONTEXT.values(), (Family.FLUX, _KONTEXT)),
+    "FluxFillPipeline": (Family.FLUX, {_INPAINT: "FluxFillPipeline"}),
+    "Flux2Pipeline": (Family.FLUX_2, {_T2I: "Flux2Pipeline", _I2I: "Flux2Pipeline"}),
+    **dict.fromkeys(_KLEIN.values(), (Family.FLUX_2, _KLEIN)),
+    **dict.fromkeys(_QWEN.values(), (Family.QWEN_IMAGE, _QWEN)),
+    **dict.fromkeys(_QWEN_EDIT.values(), (Family.QWEN_IMAGE, _QWEN_EDIT)),
+    "QwenImageEditPlusPipeline": (Family.QWEN_IMAGE, {_I2I: "QwenImageEditPlusPipeline"}),
+    **dict.fromkeys(_Z_IMAGE.values(), (Family.Z_IMAGE, _Z_IMAGE)),
+    "PixArtAlphaPipeline": (Family.PIXART, {_T2I: "PixArtAlphaPipeline"}),
+    "PixArtSigmaPipeline": (Family.PIXART, {_T2I: "PixArtSigmaPipeline"}),
+    "SanaPipeline": (Family.SANA, {_T2I: "SanaPipeline"}),
+    **dict.fromkeys(_WAN.values(), (Family.WAN, _WAN)),
+    **dict.fromkeys(_LTX.values(), (Family.LTX, _LTX)),
+    "CogVideoXPipeline": (Family.COGVIDEOX, {_T2V: "CogVideoXPipeline"}),
+    "CogVideoXImageToVideoPipeline": (Family.COGVIDEOX, {_I2V: "CogVideoXImageToVideoPipeline"}),
+    "HunyuanVideoPipeline": (Family.HUNYUAN_VIDEO, {_T2V: "HunyuanVideoPipeline"}),
+    "HunyuanVideoImageToVideoPipeline": (Family.HUNYUAN_VIDEO, {_I2V: "HunyuanVideoImageToVideoPipeline"}),
+}
+
+_NO_PICTURES: Mapping[str, str] = {
+    "WuerstchenPriorPipeline": "it makes what another pipeline draws from",
+    "HunyuanImageRefinerPipeline": "it only refines what another pipeline has drawn",
+}
+_PICTURE_CHANNELS, _INPAINT_CHANNELS = 4, 9  # of the UNet: those of a latent; with mask and masked picture beside it
+_FEW_STEP_SCHEDULERS = frozenset({"LCMScheduler", "TCDScheduler"})
 
 
-class Family(StrEnum):
-    """Pipelines that are driven in the same way."""
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How a model does one task.
 
-    STABLE_DIFFUSION = "stable-diffusion"
-    STABLE_DIFFUSION_XL = "stable-diffusion-xl"
-    STABLE_DIFFUSION_3 = "stable-diffusion-3"
-    FLUX = "flux"
-    FLUX_2 = "flux-2"
-    QWEN_IMAGE = "qwen-image"
-    Z_IMAGE = "z-image"
-    PIXART = "pixart"
-    SANA = "sana"
-    WAN = "wan"
-    LTX = "ltx"
-    COGVIDEOX = "cogvideox"
-    HUNYUAN_VIDEO = "hunyuan-video"
+    Args:
+        task: Task.
+        pipeline: Class that is called, made of the model's parts.
+        signature: What calling it takes.
+        traits: Bounds, and how it wants to be called.
+    """
+
+    task: Task
+    pipeline: str
+    signature: Signature
+    traits: Traits
 
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """What a pipeline class is for.
+    """What a model is for.
 
     Args:
         pipeline: Class name in `model_index.json`.
         family: Family of the class; None for a class that is not listed.
-        tasks: Tasks of the family; empty for a class that is not listed.
+        routes: How it does each of its tasks.
+        problem: Why it does none, for a model that does none.
     """
 
     pipeline: str
     family: Family | None = None
-    tasks: frozenset[Task] = frozenset()
+    routes: Mapping[Task, Route] = field(default_factory=dict[Task, Route])
+    problem: str = ""
 
     @property
-    def is_known(self) -> bool:
-        """The class is listed, so its tasks are certain."""
-        return self.family is not None
+    def tasks(self) -> frozenset[Task]:
+        """What it can be asked for."""
+        return frozenset(self.routes)
 
+    def route(self, task: Task, *, model_id: str) -> Route:
+        """Return how a task is done.
 
-_TEXT_TO_IMAGE = frozenset({Task.TEXT2IMG})
-_PICTURES = frozenset({Task.TEXT2IMG, Task.IMAGE2IMG})
-_TEXT_TO_VIDEO = frozenset({Task.TEXT2VIDEO})
-_IMAGE_TO_IMAGE = frozenset({Task.IMAGE2IMG})
-_NOTHING: frozenset[Task] = frozenset()
-
-_PIPELINES: Mapping[str, tuple[Family, frozenset[Task]]] = {
-    "StableDiffusionPipeline": (Family.STABLE_DIFFUSION, _PICTURES),
-    "StableDiffusionImg2ImgPipeline": (Family.STABLE_DIFFUSION, _IMAGE_TO_IMAGE),
-    "StableDiffusionInpaintPipeline": (Family.STABLE_DIFFUSION, _NOTHING),
-    "StableDiffusionXLPipeline": (Family.STABLE_DIFFUSION_XL, _PICTURES),
-    "StableDiffusionXLImg2ImgPipeline": (Family.STABLE_DIFFUSION_XL, _IMAGE_TO_IMAGE),
-    "StableDiffusionXLInpaintPipeline": (Family.STABLE_DIFFUSION_XL, _NOTHING),
-    "StableDiffusion3Pipeline": (Family.STABLE_DIFFUSION_3, _PICTURES),
-    "FluxPipeline": (Family.FLUX, _PICTURES),
-    "Flux2Pipeline": (Family.FLUX_2, _PICTURES),
-    "Flux2KleinPipeline": (Family.FLUX_2, _PICTURES),
-    "QwenImagePipeline": (Family.QWEN_IMAGE, _PICTURES),
-    "ZImagePipeline": (Family.Z_IMAGE, _PICTURES),
-    "PixArtAlphaPipeline": (Family.PIXART, _TEXT_TO_IMAGE),
-    "PixArtSigmaPipeline": (Family.PIXART, _TEXT_TO_IMAGE),
-    "SanaPipeline": (Family.SANA, _TEXT_TO_IMAGE),
-    "WanPipeline": (Family.WAN, _TEXT_TO_VIDEO),
-    "WanImageToVideoPipeline": (Family.WAN, _NOTHING),
-    "LTXPipeline": (Family.LTX, _TEXT_TO_VIDEO),
-    "LTXImageToVideoPipeline": (Family.LTX, _NOTHING),
-    "CogVideoXPipeline": (Family.COGVIDEOX, _TEXT_TO_VIDEO),
-    "CogVideoXImageToVideoPipeline": (Family.COGVIDEOX, _NOTHING),
-    "HunyuanVideoPipeline": (Family.HUNYUAN_VIDEO, _TEXT_TO_VIDEO),
-}
+        Raises:
+            ContractError: The model cannot do it (`task_not_supported`); says why, or what it can do.
+        """
+        if task in self.routes:
+            return self.routes[task]
+        because = f": {self.problem}" if self.problem else ""
+        detail = f"{model_id} is a {self.pipeline} and cannot do {task}{because}."
+        can_do = ", ".join(sorted(self.tasks))
+        hint = f"It can do {can_do}." if can_do else "Choose a model whose pipeline is made for this task."
+        raise ContractError(detail, hint=hint, code=ErrorCode.TASK_NOT_SUPPORTED)
 
 
 def pipeline_class(model_index: Mapping[str, object]) -> str:
     """Return the class that `model_index.json` names under `_class_name`.
 
     Args:
-        model_index: The parsed file. A custom pipeline names module and class; the class is returned.
+        model_index: The parsed file. A pipeline with code of its own names module and class; the class is returned.
 
     Raises:
         ContractError: The file names no class (`model_load_failed`).
@@ -104,26 +150,119 @@ def pipeline_class(model_index: Mapping[str, object]) -> str:
     return name
 
 
-def capability_of(model_index: Mapping[str, object]) -> Capability:
-    """Return what the pipeline of a parsed `model_index.json` can do.
+def capability_of(
+    model_index: Mapping[str, object], configs: Mapping[str, Mapping[str, object]] | None = None
+) -> Capability:
+    """Return what a model can do.
+
+    Args:
+        model_index: Its parsed `model_index.json`.
+        configs: Parsed `config.json` of its parts by name, as far as they are known; `CONFIGURED_PARTS` are read.
 
     Raises:
-        ContractError: The file names no class (`model_load_failed`).
+        ContractError: The index names no class (`model_load_failed`).
     """
-    name = pipeline_class(model_index)
-    family, tasks = _PIPELINES.get(name, (None, _NOTHING))
-    return Capability(name, family, tasks)
+    pipeline = pipeline_class(model_index)
+    if problem := _foreign(model_index, pipeline):
+        return Capability(pipeline, problem=problem)
+    listed = LISTED.get(pipeline)
+    if listed is None:
+        return _unlisted(pipeline)
+    family, routes = listed
+    parts = _Parts(model_index, configs or {})
+    traits = _traits(family, parts)
+    allowed = _allowed(family, pipeline, parts)
+    found = {task: name for task, name in routes.items() if task in allowed}
+    return Capability(pipeline, family, {task: _route(task, name, traits) for task, name in found.items()})
 
 
-def require_task(capability: Capability, task: Task, *, model_id: str) -> None:
-    """Refuse a task that a listed pipeline class does not have; a class that is not listed passes.
+def _foreign(model_index: Mapping[str, object], pipeline: str) -> str:
+    """Return why a model cannot be loaded: code of its own, or classes that the workers' diffusers does not have."""
+    own_code = "it brings code of its own, which workers do not run"
+    if not isinstance(model_index.get("_class_name"), str):
+        return own_code
+    if signature_of(pipeline) is None:
+        return f"diffusers {catalogue().diffusers}, which workers have, knows no such pipeline"
+    for value in model_index.values():
+        library = cast("list[object]", value)[0] if isinstance(value, list) and value else None
+        if isinstance(library, str) and library.rpartition(".")[2] not in catalogue().parts:
+            return own_code
+    return ""
 
-    Raises:
-        ContractError: The model cannot do the task (`task_not_supported`); the hint says what it can do.
-    """
-    if not capability.is_known or task in capability.tasks:
-        return
-    detail = f"{model_id} is a {capability.pipeline} and cannot do {task}."
-    can_do = ", ".join(sorted(capability.tasks))
-    hint = f"It can do {can_do}." if can_do else "Choose a model whose pipeline is made for this task."
-    raise ContractError(detail, hint=hint, code=ErrorCode.TASK_NOT_SUPPORTED)
+
+def _unlisted(pipeline: str) -> Capability:
+    signature = signature_of(pipeline)
+    if signature is None or pipeline in _NO_PICTURES:
+        return Capability(pipeline, problem=_NO_PICTURES.get(pipeline, ""))
+    routes = {
+        task: _route(task, name, traits_of(None))
+        for task, name in (*((task, pipeline) for task in Task), *signature.siblings.items())
+        if (found := signature_of(name)) is not None and found.does(task)
+    }
+    return Capability(pipeline, routes=routes, problem="" if routes else signature.problem)
+
+
+def _route(task: Task, pipeline: str, traits: Traits) -> Route:
+    signature = signature_of(pipeline)
+    if signature is None:
+        detail = f"{pipeline} is listed, but diffusers {catalogue().diffusers} does not have it."
+        raise ContractError(detail, code=ErrorCode.INTERNAL)
+    return Route(task, pipeline, signature, traits)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    index: Mapping[str, object]
+    configs: Mapping[str, Mapping[str, object]]
+
+    def of(self, part: str, name: str, default: Any = None) -> Any:
+        return self.configs.get(part, {}).get(name, default)
+
+
+def _allowed(family: Family, pipeline: str, parts: _Parts) -> frozenset[Task]:
+    """Return the tasks that a model's parts allow of those that its class knows."""
+    everything = frozenset(Task)
+    if family in {Family.STABLE_DIFFUSION, Family.STABLE_DIFFUSION_XL}:
+        unknown = _INPAINT_CHANNELS if "Inpaint" in pipeline else _PICTURE_CHANNELS
+        channels = parts.of("unet", "in_channels", unknown)
+        if channels == _INPAINT_CHANNELS:
+            return frozenset({_INPAINT})
+        # A model that only refines was trained on late steps alone.
+        refines = parts.index.get("requires_aesthetics_score") is True
+        return frozenset({_I2I}) if refines else everything if channels == _PICTURE_CHANNELS else frozenset()
+    if family is Family.WAN and parts.index.get("expand_timesteps") is not True:
+        return frozenset({_I2V if pipeline == _WAN[_I2V] else _T2V})
+    return everything
+
+
+def _traits(family: Family, parts: _Parts) -> Traits:
+    """Return the family's traits, adjusted to what the parts' configurations say of a model."""
+    traits = traits_of(family)
+    if _is_step_distilled(family, parts):
+        return replace(traits, steps=FEW_STEPS, guidance=None)
+    scheduler = parts.index.get("scheduler")
+    if isinstance(scheduler, list) and cast("list[object]", scheduler)[-1] in _FEW_STEP_SCHEDULERS:
+        return replace(traits, steps=FEW_STEPS)
+    if family is Family.WAN:
+        patch = parts.of("transformer", "patch_size", (1, 2, 2))
+        return replace(traits, multiple=int(parts.of("vae", "scale_factor_spatial", 8)) * int(patch[1]))
+    if family is Family.COGVIDEOX:
+        return _cogvideox(traits, parts)
+    return traits
+
+
+def _is_step_distilled(family: Family, parts: _Parts) -> bool:
+    """Tell whether a model was distilled to few steps without guidance, as FLUX.1 schnell and FLUX.2 klein were."""
+    if family is Family.FLUX:
+        return parts.of("transformer", "guidance_embeds") is False
+    return family is Family.FLUX_2 and parts.index.get("is_distilled") is True
+
+
+def _cogvideox(traits: Traits, parts: _Parts) -> Traits:
+    """CogVideoX 1.5 also pairs frames in time and plays faster; models with learned positions know one size only."""
+    is_newer = bool(parts.of("transformer", "patch_size_t"))
+    traits = replace(traits, fps=16) if is_newer else replace(traits, max_frames=49)
+    if parts.of("transformer", "use_learned_positional_embeddings") is True:
+        width, height = parts.of("transformer", "sample_width", 0), parts.of("transformer", "sample_height", 0)
+        traits = replace(traits, sides=(int(width) * 8, int(height) * 8))
+    return traits

@@ -13,7 +13,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop
 
 from visgate_contract.errors import ErrorCode
 from visgate_contract.jobs import Upload
-from visgate_contract.tasks import ImageFormat, TaskInput, Text2VideoInput
+from visgate_contract.tasks import ClipInput, ImageFormat, TaskInput
 from visgate_worker.failures import JobFailedError
 from visgate_worker.runtime.base import Clip
 from visgate_worker.urls import host_of
@@ -87,7 +87,7 @@ def file_of(made: "Image | Clip", params: TaskInput, scratch: Path) -> File:
         encode_mp4(made, destination)
         count, height, width = made.frames.shape[:3]
         return File(destination, width, height, count, made.fps)
-    image_format = ImageFormat.PNG if isinstance(params, Text2VideoInput) else params.output_format
+    image_format = ImageFormat.PNG if isinstance(params, ClipInput) else params.output_format
     return File(encode(made, image_format), made.width, made.height)
 
 

@@ -19,7 +19,7 @@ from visgate_contract.errors import ErrorCode, VisgateError
 from visgate_contract.events import Artifact, Event, EventData, EventError, LoadReport, Progress, Status, Timings
 from visgate_contract.jobs import JobError, JobInput, JobResult
 from visgate_contract.signing import JobRef
-from visgate_contract.tasks import MAX_SEED, Image2ImgInput, TaskInput, field_path
+from visgate_contract.tasks import MAX_SEED, TaskInput, field_path, image_references
 from visgate_worker.adapters.base import Generation
 from visgate_worker.artifacts import File, Uploader, file_of, sha256
 from visgate_worker.failures import CALLERS_OWN, JobCancelledError, JobFailedError, summary
@@ -170,10 +170,10 @@ class JobRun:
             self._emit(job_input, Status.PROVISIONING, sequence=0)
         self._emit(job_input, Status.STARTED)
         self._check(job_input)
-        image = self._image(params)  # while the model is still being loaded
+        images = self._images(params)  # while the model is still being loaded
         model = self._await_model()
         seed = params.seed if params.seed is not None else secrets.randbelow(MAX_SEED - params.artifact_count)
-        generations = model.adapter(params.task).plan(params, seed=seed, image=image)
+        generations = model.adapter(params.task).plan(params, seed=seed, images=images)
         steps = sum(generation.steps for generation in generations)
         throttle = Throttle(steps)
 
@@ -203,13 +203,14 @@ class JobRun:
             detail = f"uploads: {given} given for {wanted} files."
             raise JobFailedError(detail, hint="Give one for each file.", code=ErrorCode.INVALID_REQUEST)
 
-    def _image(self, params: TaskInput) -> "Image | None":
-        if not isinstance(params, Image2ImgInput):
-            return None
+    def _images(self, params: TaskInput) -> "dict[str, Image]":
+        references = image_references(params)
+        if not references:
+            return {}
         began = time.perf_counter()
-        image = self._services.images.load(params.image)
+        images = {field: self._services.images.load(reference) for field, reference in references.items()}
         self._add("input_s", began)
-        return image
+        return images
 
     def _generate(self, model: LoadedModel, generation: Generation, on_step: OnStep, *, before: int) -> "Image | Clip":
         began = time.perf_counter()

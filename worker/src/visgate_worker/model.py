@@ -2,32 +2,22 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
-from visgate_contract.capabilities import Capability, capability_of, require_task
+from visgate_contract.capabilities import CONFIGURED_PARTS, Capability, capability_of
 from visgate_contract.errors import ErrorCode, VisgateError
 from visgate_contract.events import LoadReport
 from visgate_contract.tasks import Task
-from visgate_worker.adapters.base import Adapter
-from visgate_worker.adapters.families import is_step_distilled, pipeline_for
-from visgate_worker.adapters.image import TextToImage
-from visgate_worker.adapters.image_to_image import ImageToImage
-from visgate_worker.adapters.video import TextToVideo
+from visgate_worker.adapters.adapter import Adapter
+from visgate_worker.adapters.signatures import signature_of
 from visgate_worker.failures import JobFailedError, summary
 from visgate_worker.runtime.base import Runtime
 from visgate_worker.settings import Settings
 from visgate_worker.sources import ModelFolder, find_model
 
 log = logging.getLogger(__name__)
-
-_ADAPTERS: Mapping[Task, type[TextToImage | ImageToImage | TextToVideo]] = {
-    Task.TEXT2IMG: TextToImage,
-    Task.IMAGE2IMG: ImageToImage,
-    Task.TEXT2VIDEO: TextToVideo,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +30,6 @@ class LoadedModel:
         capability: What its pipeline is for.
         report: Where it came from.
         framework_import_s: Seconds that importing torch and diffusers took.
-        is_step_distilled: It was distilled to few steps without guidance.
     """
 
     model_id: str
@@ -48,23 +37,18 @@ class LoadedModel:
     capability: Capability
     report: LoadReport
     framework_import_s: float
-    is_step_distilled: bool = False
-    _adapters: dict[Task, Adapter[Any]] = field(default_factory=dict, repr=False)
+    _adapters: dict[Task, Adapter] = field(default_factory=dict, repr=False)
 
-    def adapter(self, task: Task) -> Adapter[Any]:
-        """Return the adapter of a task.
+    def adapter(self, task: Task) -> Adapter:
+        """Return the adapter of a task, by what the class itself takes.
 
         Raises:
-            VisgateError: The model cannot do the task (`task_not_supported`).
+            ContractError: The model cannot do the task (`task_not_supported`).
         """
         if task not in self._adapters:
-            require_task(self.capability, task, model_id=self.model_id)
-            self._adapters[task] = _ADAPTERS[task].for_pipeline(
-                self.runtime.class_of(pipeline_for(task, self.capability.pipeline)),
-                self.capability,
-                model_id=self.model_id,
-                is_step_distilled=self.is_step_distilled,
-            )
+            route = self.capability.route(task, model_id=self.model_id)
+            taken = signature_of(self.runtime.class_of(route.pipeline))
+            self._adapters[task] = Adapter(replace(route, signature=taken))
         return self._adapters[task]
 
     @property
@@ -82,14 +66,12 @@ class FoundModel:
         folder: Where it lies.
         capability: What its pipeline is for.
         seconds: What finding it took; long if it had to be downloaded.
-        is_step_distilled: It was distilled to few steps without guidance.
     """
 
     model_id: str
     folder: ModelFolder
     capability: Capability
     seconds: float
-    is_step_distilled: bool = False
 
 
 def find(settings: Settings) -> FoundModel:
@@ -101,12 +83,10 @@ def find(settings: Settings) -> FoundModel:
     began = time.perf_counter()
     with as_load_failure():
         folder = find_model(settings.volume_path, settings.model_id, settings.model_revision, token=settings.hf_token)
-        index = folder.index()
-        capability = capability_of(index)
+        capability = capability_of(folder.index(), {part: folder.config_of(part) for part in CONFIGURED_PARTS})
     if not capability.tasks:
-        require_task(capability, Task.TEXT2IMG, model_id=settings.model_id)
-    few_steps = is_step_distilled(capability.family, index, folder.config_of("transformer"))
-    return FoundModel(settings.model_id, folder, capability, time.perf_counter() - began, few_steps)
+        capability.route(Task.TEXT2IMG, model_id=settings.model_id)
+    return FoundModel(settings.model_id, folder, capability, time.perf_counter() - began)
 
 
 def import_frameworks(capability: Capability) -> float:
@@ -138,7 +118,7 @@ def load(found: FoundModel, *, framework_import_s: float) -> LoadedModel:
         size_bytes = found.folder.size_bytes()
     report = LoadReport(source=found.folder.source, size_bytes=size_bytes, seconds=round(seconds, 6))
     log.info("model %s loaded from %s: %d bytes in %.3f s", found.model_id, report.source, size_bytes, seconds)
-    return LoadedModel(found.model_id, runtime, found.capability, report, framework_import_s, found.is_step_distilled)
+    return LoadedModel(found.model_id, runtime, found.capability, report, framework_import_s)
 
 
 @contextmanager

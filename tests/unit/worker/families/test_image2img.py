@@ -11,7 +11,6 @@ from PIL import Image
 from visgate_contract.capabilities import capability_of
 from visgate_contract.errors import ErrorCode
 from visgate_contract.tasks import Image2ImgInput, Task
-from visgate_worker.adapters.image_to_image import fitting
 
 if TYPE_CHECKING:
     from tests.unit.worker.conftest import Server
@@ -69,22 +68,6 @@ def test_sizes_follow_the_picture_unless_they_are_asked_for(serve_family: "Calla
     for more, size in (({"width": 128}, (128, 80)), ({"width": 64, "height": 64}, (64, 64)), ({}, (96, 64))):
         (data,) = served.files(task="image2img", image=data_uri("red", (99, 65)), strength=1.0, **more)
         assert Image.open(io.BytesIO(data)).size == size
-
-
-@pytest.mark.parametrize(
-    ("size", "asked", "multiple", "drawn"),
-    [
-        ((4000, 1000), (None, None), 16, (2048, 512)),
-        ((10, 10), (None, None), 8, (64, 64)),
-        ((10, 5000), (None, None), 32, (64, 2048)),
-        ((100, 50), (None, 512), 16, (1024, 512)),
-        ((1000, 1000), (512, 256), 8, (512, 256)),
-    ],
-)
-def test_sizes_stay_within_the_bounds(
-    size: tuple[int, int], asked: tuple[int | None, int | None], multiple: int, drawn: tuple[int, int]
-) -> None:
-    assert fitting(size, width=asked[0], height=asked[1], multiple=multiple) == drawn
 
 
 def test_less_than_one_step_is_refused_with_how_many_it_takes(serve_family: "Callable[[str], Served]") -> None:

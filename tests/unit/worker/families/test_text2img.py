@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from visgate_contract.capabilities import Family
 from visgate_contract.errors import ErrorCode
+from visgate_contract.families import Family
 from visgate_contract.tasks import Task, Text2ImgInput
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ import transformers
 
 from visgate_contract.caches import WEIGHTS, variant_of
 from visgate_contract.errors import ErrorCode, VisgateError
-from visgate_worker.adapters.base import Generation, parameters_of
+from visgate_worker.adapters.base import Generation
+from visgate_worker.adapters.signatures import signature_of
 from visgate_worker.failures import JobFailedError, summary
 from visgate_worker.runtime.base import Clip, OnStep
 
@@ -132,7 +133,7 @@ class EagerRuntime:
         pipeline = self._pipeline(generation.pipeline)
         name = type(pipeline).__name__
         arguments = dict(generation.arguments)
-        takes = parameters_of(type(pipeline))
+        takes = signature_of(type(pipeline)).takes
         if "callback_on_step_end" in takes:
             arguments["callback_on_step_end"] = after_step
         elif "callback" in takes:  # older pipelines
