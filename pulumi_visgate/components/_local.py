@@ -88,6 +88,7 @@ def gateway(family: Family, name: str, values: Mapping[str, pulumi.Input[Any]]) 
         "s3_access_key_id": known.store.access_key_id,
         "s3_secret_access_key": secret.get_secret_value() if secret else None,
         "allow_loopback": True,
+        "log_format": "text",  # people read it in `.visgate/logs`
     }
     env = {
         GATEWAY_PREFIX + key.upper(): _env_value(value)

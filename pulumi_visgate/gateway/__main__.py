@@ -6,7 +6,7 @@ import sys
 import uvicorn
 from pydantic import ValidationError
 
-from pulumi_visgate.gateway import masking
+from pulumi_visgate.gateway import logs
 from pulumi_visgate.gateway.app import create_app
 from pulumi_visgate.gateway.settings import ENV_PREFIX, Settings
 
@@ -24,7 +24,7 @@ def main() -> int:
             name = ENV_PREFIX + "_".join(str(part) for part in found["loc"]).upper()
             sys.stderr.write(f"{name}: {found['msg']}\n")
         return EXIT_USAGE
-    masking.configure_logging(settings.log_level, settings.secrets())
+    logs.configure(settings.log_level, settings.log_format, settings.secrets())
     app = create_app(settings)
     # What is there by now stays, and a request leaves next to nothing that only the collector could free.
     gc.freeze()
@@ -34,7 +34,7 @@ def main() -> int:
         host=settings.host,
         port=settings.port,
         log_config=None,
-        access_log=settings.log_level in {"debug", "info"},
+        access_log=False,  # the gateway writes its own, without addresses and queries
         server_header=False,
         proxy_headers=False,  # `trusted_proxies` decides whose word is taken
         timeout_graceful_shutdown=SHUTDOWN_S,

@@ -15,7 +15,18 @@ from pulumi_visgate.gateway.middleware.client_address import ClientAddress
 from pulumi_visgate.gateway.middleware.fal_root import FalRoot
 from pulumi_visgate.gateway.middleware.guard import Guard
 from pulumi_visgate.gateway.middleware.rate_limit import RateLimit
-from pulumi_visgate.gateway.routes import callbacks, deployments, docs, fal, images, jobs, platform, streams
+from pulumi_visgate.gateway.middleware.trace import Trace
+from pulumi_visgate.gateway.routes import (
+    callbacks,
+    deployments,
+    docs,
+    fal,
+    images,
+    jobs,
+    metrics,
+    platform,
+    streams,
+)
 from pulumi_visgate.gateway.settings import Settings
 from pulumi_visgate.gateway.state import Clients, opened
 
@@ -64,6 +75,7 @@ def create_app(settings: Settings, *, clients: Clients | None = None) -> FastAPI
         streams.router,
         deployments.router,
         platform.router,
+        metrics.router,
         callbacks.router,
         fal.router,
         images.router,
@@ -75,6 +87,8 @@ def create_app(settings: Settings, *, clients: Clients | None = None) -> FastAPI
     # The last one added is the outermost.
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(RateLimit)
+    if settings.tracing:
+        app.add_middleware(Trace)
     app.add_middleware(Guard, platform_secrets=settings.secrets())
     app.add_middleware(FalRoot)
     if settings.trusted_proxies:

@@ -5,7 +5,6 @@ variable, and forgotten with it.
 """
 
 import logging
-import sys
 from collections.abc import Iterable
 from contextvars import ContextVar
 
@@ -80,27 +79,8 @@ class MaskingFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the masked line or lines."""
-        text = self._platform.text(current().text(super().format(record)))
-        return text.translate(_CONTROL)
+        return self.masked(super().format(record))
 
-
-def configure_logging(level: str, platform_secrets: Iterable[str]) -> None:
-    """Send every logger of the process, uvicorn's too, through one masking handler on standard error.
-
-    Args:
-        level: `debug`, `info`, `warning` or `error`.
-        platform_secrets: Masked in every record.
-    """
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(MaskingFormatter(platform_secrets))
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-    for name in list(logging.Logger.manager.loggerDict):
-        logger = logging.getLogger(name)
-        if logger.handlers:
-            logger.handlers.clear()
-            logger.propagate = True
-    # These log every request line of their own at INFO, headers at DEBUG.
-    for name in ("httpx", "httpcore", "botocore", "boto3", "urllib3", "sse_starlette"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    def masked(self, text: str) -> str:
+        """Return a text without secrets, with control characters made visible."""
+        return self._platform.text(current().text(text)).translate(_CONTROL)

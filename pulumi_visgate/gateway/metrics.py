@@ -131,9 +131,9 @@ class Metrics:
         if attempt.quota_left is not None:
             self._quota_left.observe(attempt.quota_left)
 
-    def webhook_sent(self, event: str, outcome: str) -> None:
+    def webhook_sent(self, what: str, outcome: str) -> None:
         """Count a delivery by what became of it."""
-        self._webhooks.labels(event, outcome).inc()
+        self._webhooks.labels(what, outcome).inc()
 
     def limit_decided(self, limit: str, *, allowed: bool, where: str) -> None:
         """Count a request that was counted against a limit, `shared` in Valkey or `local` in this process."""

@@ -187,7 +187,7 @@ def problem_of(error: VisgateError) -> tuple[Problem, dict[str, str]]:
     elif isinstance(error, InvalidField):
         fields = [FieldProblem(field=error.field, detail=error.field_detail)]
     if status == HTTPStatus.UNAUTHORIZED:
-        headers["WWW-Authenticate"] = 'Bearer realm="runpod"'
+        headers.setdefault("WWW-Authenticate", 'Bearer realm="runpod"')
     title = _TITLES.get(status, "Error")
     return Problem(title=title, status=status, detail=detail, code=code, hint=hint or None, errors=fields), headers
 

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from importlib.util import find_spec
 from typing import Annotated, Literal, Self
 from urllib.parse import unquote, urlsplit
 
@@ -89,6 +90,10 @@ class Settings(BaseSettings):
         client_address_header: Where they put it: `X-Forwarded-For` or one of its kind, or `Forwarded` (RFC 7239).
         heartbeat_s: Seconds between comments on a silent event stream.
         log_level: What is logged.
+        log_format: `json`, one object a line, or `text`.
+        metrics_token: Bearer token for `GET /metrics`, which answers nobody when left out.
+        tracing: Send spans as OpenTelemetry's own variables (`OTEL_EXPORTER_OTLP_ENDPOINT`, …) say; needs the extra
+            `tracing`.
     """
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -140,6 +145,9 @@ class Settings(BaseSettings):
     client_address_header: str = Field(default="X-Forwarded-For", pattern=r"^[A-Za-z0-9-]{1,64}$")
     heartbeat_s: float = Field(default=15.0, gt=0)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "text"] = "json"
+    metrics_token: Annotated[SecretStr, Field(min_length=16)] | None = None
+    tracing: bool = False
 
     @field_validator("public_url", "runpod_api_url", "runpod_jobs_url", "cdn_base_url", "s3_endpoint")
     @classmethod
@@ -171,6 +179,14 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return value
 
+    @field_validator("tracing")
+    @classmethod
+    def _can_trace(cls, value: bool) -> bool:
+        if value and not _is_installed("opentelemetry.exporter.otlp.proto.http"):
+            message = "needs the extra `tracing`: pip install 'pulumi-visgate[gateway,tracing]'"
+            raise ValueError(message)
+        return value
+
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         if self.upload_ttl_s < self.job_ttl_s:
@@ -192,10 +208,18 @@ class Settings(BaseSettings):
 
     def secrets(self) -> tuple[str, ...]:
         """Return the platform's secrets, for masking."""
-        held = (self.signing_key, self.s3_access_key_id, self.s3_secret_access_key, self.valkey_url)
+        stored = (self.s3_access_key_id, self.s3_secret_access_key)
+        held = (self.signing_key, *stored, self.valkey_url, self.metrics_token)
         told = [secret.get_secret_value() for secret in held if secret is not None]
         password = urlsplit(self.valkey_url.get_secret_value()).password if self.valkey_url else None
         return (*told, unquote(password)) if password else tuple(told)
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even what it is a part of
+        return False
 
 
 def _is_inside(url: str) -> bool:

@@ -1,9 +1,10 @@
 """What the process holds between requests: connections, caches that may be lost at any time, and settings."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ParamSpec
 
 import httpx
 from fastapi import FastAPI, Request
@@ -23,6 +24,13 @@ from pulumi_visgate.gateway.settings import Settings
 from pulumi_visgate.runpod import AsyncRunpodClient, RetryPolicy, Transport
 from visgate_contract.errors import ErrorCode
 
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.export import SpanExporter
+
+    from pulumi_visgate.gateway.tracing import Tracing
+
+P = ParamSpec("P")
+
 _NO_KEY = "no-key-yet"
 # An answer is waited for, so fewer and shorter repeats than the client's own.
 _RETRY = RetryPolicy(attempts=3, base_s=0.2, cap_s=1.0, attempt_s=4.0)
@@ -36,11 +44,13 @@ class Clients:
         runpod: Transport of all Runpod calls; the network when None.
         webhooks: Client for deliveries; a safe one when None.
         resolver: Resolves receivers' names.
+        spans: Where spans go, where tracing is configured; to the collector that the environment names when None.
     """
 
     runpod: Transport | None = None
     webhooks: httpx.AsyncClient | None = None
     resolver: egress.Resolver = egress.system_resolver
+    spans: "SpanExporter | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +67,7 @@ class State:
         follower: Follows jobs.
         limiter: Counts requests.
         metrics: Counts everything else.
+        tracing: Makes spans; None unless configured.
     """
 
     settings: Settings
@@ -68,6 +79,7 @@ class State:
     follower: Follower
     limiter: Limiter
     metrics: Metrics
+    tracing: "Tracing | None" = None
 
     @staticmethod
     def of(request: Request) -> "State":
@@ -97,6 +109,7 @@ async def opened(settings: Settings, clients: Clients) -> AsyncIterator[State]:
     """Open connections and build the parts; close everything at the end."""
     async with AsyncExitStack() as stack:
         metrics = Metrics(model.model_id for model in settings.models)
+        tracing = _tracing(settings, clients, stack)
         base = await stack.enter_async_context(
             AsyncRunpodClient(
                 _NO_KEY,
@@ -105,7 +118,7 @@ async def opened(settings: Settings, clients: Clients) -> AsyncIterator[State]:
                 timeout_s=settings.runpod_timeout_s,
                 transport=clients.runpod,
                 retry=_RETRY,
-                on_attempt=metrics.runpod_called,
+                on_attempt=_both(metrics.runpod_called, tracing.runpod_called if tracing else None),
             )
         )
         webhooks = clients.webhooks
@@ -114,8 +127,9 @@ async def opened(settings: Settings, clients: Clients) -> AsyncIterator[State]:
         policy = egress.EgressPolicy(allow_loopback=settings.allow_loopback, ports=settings.webhook_ports)
         directory = Directory(ttl_s=settings.list_ttl_s)
         provisioner = Provisioner(settings, directory)
-        courier = Courier(webhooks, policy, clients.resolver)
-        callbacks = Callbacks(settings, courier)
+        sent = _both(metrics.webhook_sent, tracing.webhook_sent if tracing else None)
+        courier = Courier(webhooks, policy, clients.resolver, sent)
+        callbacks = Callbacks(settings, courier, seen=metrics.job_seen)
         submitter = Submitter(
             settings,
             directory=directory,
@@ -123,6 +137,7 @@ async def opened(settings: Settings, clients: Clients) -> AsyncIterator[State]:
             uploads=await asyncio.to_thread(Uploads, settings),
             courier=courier,
             callbacks=callbacks,
+            accepted=lambda kind, it: metrics.accepted(kind, model_id=it.endpoint.model_id, warmth=it.warmth),
         )
         yield State(
             settings,
@@ -134,7 +149,30 @@ async def opened(settings: Settings, clients: Clients) -> AsyncIterator[State]:
             Follower(seen=metrics.job_seen),
             _limiter(settings, metrics, stack),
             metrics,
+            tracing,
         )
+
+
+def _both(one: Callable[P, None], other: Callable[P, None] | None) -> Callable[P, None]:
+    """Return what calls both; the first alone where there is no other."""
+    if other is None:
+        return one
+
+    def call(*args: P.args, **kwargs: P.kwargs) -> None:
+        one(*args, **kwargs)
+        other(*args, **kwargs)
+
+    return call
+
+
+def _tracing(settings: Settings, clients: Clients, stack: AsyncExitStack) -> "Tracing | None":
+    if not settings.tracing:
+        return None
+    from pulumi_visgate.gateway.tracing import Tracing  # noqa: PLC0415 - needs the extra `tracing`
+
+    tracing = Tracing(clients.spans)
+    stack.push_async_callback(asyncio.to_thread, tracing.close)
+    return tracing
 
 
 def _limiter(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> Limiter:

@@ -5,7 +5,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from pulumi_visgate.gateway.middleware import carried
 
 PREFIX = "/fal"
-_OWN = frozenset({"fal", "v1", "docs", "openapi.json", "healthz", "readyz", ".well-known", ""})
+_OWN = frozenset({"fal", "v1", "docs", "openapi.json", "healthz", "readyz", "metrics", ".well-known", ""})
 
 
 class FalRoot:

@@ -1,15 +1,17 @@
-"""The outermost layer: a request id, masking, security headers, and an answer for faults that nothing else caught."""
+"""The outermost layer: ids, masking, headers, what logs and metrics tell, and an answer where nothing else has one."""
 
 import logging
 import re
 import secrets
+import time
 from collections.abc import Iterable
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pulumi_visgate.gateway import masking, problems
+from pulumi_visgate.gateway import logs, masking, problems
 from pulumi_visgate.gateway.middleware import carried, fal_root
+from pulumi_visgate.gateway.state import State
 
 log = logging.getLogger(__name__)
 
@@ -40,15 +42,18 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        began = time.perf_counter()
         masking.begin((*self._secrets, *carried.secrets(scope)))
-        request_id = _request_id(scope)
+        request_id, traceparent = _ids(scope)
+        logs.begin(request_id, traceparent)
         scope[problems.REQUEST_ID_KEY] = request_id
-        started = False
+        status = 0
 
         async def send_guarded(message: Message) -> None:
-            nonlocal started
+            nonlocal status
             if message["type"] == "http.response.start":
-                started = True
+                status = message["status"]
+                _count(scope, status, time.perf_counter() - began)
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
                 if scope["path"].startswith(fal_root.PREFIX + "/"):
@@ -62,13 +67,29 @@ class Guard:
             await self._app(scope, receive, send_guarded)
         except Exception:
             log.exception("request %s failed", request_id)
-            if started:
+            if status:
                 raise
             answer = problems.answer(problems.internal(), scope=scope)
             await answer(scope, receive, send_guarded)
+        finally:
+            took = time.perf_counter() - began
+            logs.answered(method=scope["method"], route=route_of(scope), status=status, seconds=took)
 
 
-def _request_id(scope: Scope) -> str:
-    """Return the id that a proxy in front gave the request, or a new one."""
-    given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
-    return given if _GIVEN_ID.fullmatch(given) else f"req_{secrets.token_hex(8)}"
+def route_of(scope: Scope) -> str:
+    """Return the template of the route that a request came to."""
+    return getattr(scope.get("route"), "path", "unmatched")
+
+
+def _count(scope: Scope, status: int, seconds: float) -> None:
+    state = State.of_application(scope["app"])
+    if state is not None:
+        state.metrics.answered(route=route_of(scope), method=scope["method"], status=status, seconds=seconds)
+
+
+def _ids(scope: Scope) -> tuple[str, str]:
+    """Return the id that a proxy in front gave the request, or a new one, and its `traceparent`, or nothing."""
+    headers = dict(scope["headers"])
+    given = headers.get(b"x-request-id", b"").decode("latin-1")
+    request_id = given if _GIVEN_ID.fullmatch(given) else f"req_{secrets.token_hex(8)}"
+    return request_id, headers.get(b"traceparent", b"").decode("latin-1")

@@ -85,8 +85,9 @@ async def submit(
 async def show(job_id: JobId, caller: CurrentCaller, request: Request) -> JobView:
     """Show a job as Runpod has it now. Runpod keeps finished jobs for about half an hour."""
     ref = JobRef.parse(job_id, caller.webhook_secret)
-    async with deadline(State.of(request).settings.deadline_s):
-        job = await caller.runpod.job_status(ref.endpoint_id, ref.runpod_job_id)
+    state = State.of(request)
+    job = await status_of(caller, ref, deadline_s=state.settings.deadline_s)
+    state.metrics.job_seen(job)
     return shown(ref, job_id, job)
 
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
+from prometheus_client import Gauge
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from pulumi_visgate.gateway import masking
@@ -108,12 +109,18 @@ async def _status(state: State, caller: Caller, ref: JobRef) -> JobStatus:
 
 def _stream(state: State, content: AsyncIterator[ServerSentEvent]) -> EventSourceResponse:
     return EventSourceResponse(
-        _closing_with_problem(content),
+        _counted(state.metrics.streams, _closing_with_problem(content)),
         ping=state.settings.heartbeat_s,
         ping_message_factory=_Heartbeat,
         sep="\n",
         send_timeout=30.0,
     )
+
+
+async def _counted(streams: Gauge, content: AsyncIterator[ServerSentEvent]) -> AsyncIterator[ServerSentEvent]:
+    with streams.track_inprogress():
+        async for event in content:
+            yield event
 
 
 async def _closing_with_problem(content: AsyncIterator[ServerSentEvent]) -> AsyncIterator[ServerSentEvent]:

@@ -54,6 +54,13 @@ class Receipt:
     reason: str = ""
 
     @property
+    def outcome(self) -> str:
+        """What became of the delivery, in one word."""
+        if self.status is None:
+            return "unreachable"
+        return "acknowledged" if self.is_acknowledged else "gone" if self.is_gone else "refused"
+
+    @property
     def is_acknowledged(self) -> bool:
         """The receiver has the event."""
         return self.status is not None and httpx.codes.is_success(self.status)
@@ -75,11 +82,13 @@ class Courier:
         client: Sends.
         policy: Where webhooks may go.
         resolver: Resolves receivers' names.
+        sent: Told what was delivered, and what became of it.
     """
 
     client: httpx.AsyncClient
     policy: egress.EgressPolicy
     resolver: egress.Resolver = egress.system_resolver
+    sent: Callable[[str, str], None] = lambda _what, _outcome: None
 
     async def deliver(
         self, url: str, body: bytes, headers: Callable[[], Mapping[str, str]], *, deadline_s: float
@@ -104,6 +113,7 @@ class Courier:
                     attempt.retry_state.set_result(receipt)
         except TimeoutError:
             pass
+        self.sent("end", receipt.outcome)
         return receipt
 
     async def _attempt(self, url: str, body: bytes, headers: Mapping[str, str]) -> Receipt:
@@ -186,5 +196,8 @@ class Announcement:
             status = await egress.post(self._courier.client, self._target, address, body=body, headers=headers)
         except httpx.HTTPError as error:
             log.info("receiver of %s did not answer: %s", event.id, type(error).__name__)
-            return False
-        return httpx.codes.is_success(status)
+            receipt = Receipt(None, type(error).__name__)
+        else:
+            receipt = Receipt(status)
+        self._courier.sent(event.data.status, receipt.outcome)
+        return receipt.is_acknowledged

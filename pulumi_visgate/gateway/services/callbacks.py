@@ -46,9 +46,13 @@ class Callbacks:
     Args:
         settings: Signing key, public URL and how long jobs live.
         courier: Delivers.
+        seen: Told of every job that Runpod reports.
     """
 
-    def __init__(self, settings: Settings, courier: Courier) -> None:
+    def __init__(
+        self, settings: Settings, courier: Courier, *, seen: Callable[[JobStatus], None] = lambda _job: None
+    ) -> None:
+        self._seen = seen
         self._signing_key = settings.signing_key
         self._base = settings.public_url + PATH if settings.can_be_called_back else None
         ttl_s = settings.job_ttl_s + settings.job_timeout_s + TICKET_MARGIN_S
@@ -101,6 +105,7 @@ class Callbacks:
         given = sent_input if isinstance(sent_input, dict) else {}
         if given.get("task_id", ticket.task_id) != ticket.task_id:
             raise Refused(404, "This callback belongs to another job.", code=ErrorCode.NOT_FOUND)
+        self._seen(job)
         secret = derive_webhook_secret(self._signing_key.get_secret_value(), ticket.user_hash)
         masking.current().learn([secret])
         event = Timeline(*_named(ticket, job, secret), about=(ticket.model_id, ticket.task)).end(job)

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -108,6 +108,7 @@ class Submitter:
         uploads: Grants uploads.
         courier: Delivers announcements.
         callbacks: Where Runpod reports the end of a job.
+        accepted: Told of each `job` and `deployment` that was accepted.
     """
 
     def __init__(
@@ -119,7 +120,9 @@ class Submitter:
         uploads: Uploads,
         courier: Courier,
         callbacks: Callbacks,
+        accepted: Callable[[str, Accepted], None] = lambda _kind, _accepted: None,
     ) -> None:
+        self._told = accepted
         self._settings = settings
         self._directory = directory
         self._provisioner = provisioner
@@ -146,7 +149,9 @@ class Submitter:
                 found, warm = await self._placed(caller, asked, task_id, None), False
             if announcement is not None:
                 await announcement.acknowledged(self._settings.announce_wait_s)
-            return Accepted(Warmth.WARM_READY if warm else Warmth.ACCEPTED_COLD, task_id, found.candidate)
+            accepted = Accepted(Warmth.WARM_READY if warm else Warmth.ACCEPTED_COLD, task_id, found.candidate)
+            self._told("deployment", accepted)
+            return accepted
 
     async def accept(self, caller: Caller, order: Order, *, idempotency_key: str | None = None) -> Accepted:
         """Submit a job, or return what became of the order before, if it came with the same idempotency key.
@@ -246,7 +251,9 @@ class Submitter:
                 health.cancel()
                 await asyncio.gather(health, return_exceptions=True)
         job_id = JobRef(endpoint.id, runpod_job_id, job.task_id).job_id(caller.webhook_secret)
-        return Accepted(Warmth.WARM_READY if warm else Warmth.ACCEPTED_COLD, job.task_id, endpoint, job_id)
+        accepted = Accepted(Warmth.WARM_READY if warm else Warmth.ACCEPTED_COLD, job.task_id, endpoint, job_id)
+        self._told("job", accepted)
+        return accepted
 
     async def _run(self, caller: Caller, found: Found, order: Order, job: JobInput) -> str:
         webhook = self._callbacks.url(
