@@ -26,10 +26,10 @@ from pulumi_visgate.components.worker_image import WorkerImage, WorkerImageArgs
 from pulumi_visgate.resources.account import account_user_hash
 from pulumi_visgate.resources.signing_key import SigningKey
 from pulumi_visgate.resources.warm_pool import WarmPool
-from visgate_contract.jobs import WEBHOOK_SECRET_ENV
+from visgate_contract.jobs import WEBHOOK_KEY_ENV, WEBHOOK_SECRET_ENV
 from visgate_contract.names import model_slug
 from visgate_contract.pools import PoolPolicy, Window
-from visgate_contract.signing import derive_webhook_secret
+from visgate_contract.signing import derive_webhook_key, derive_webhook_secret, tenant_of
 from visgate_contract.tasks import Task
 
 PARTS = (
@@ -282,7 +282,9 @@ class InferencePlatform(pulumi.ComponentResource):
         given: _Checked,
     ) -> WarmPool:
         user = account_user_hash()
-        secret = pulumi.Output.all(signing_key, user).apply(lambda known: derive_webhook_secret(known[0], known[1]))
+        known = pulumi.Output.all(signing_key, user)
+        secret = known.apply(lambda both: derive_webhook_secret(both[0], both[1]))
+        key = known.apply(lambda both: derive_webhook_key(both[0], tenant_of(both[1])))
         pool_name = f"{name}-{model_slug(model.model_id)}-{task}"
         args = {
             "model_id": model.model_id,
@@ -295,7 +297,7 @@ class InferencePlatform(pulumi.ComponentResource):
             "network_volume_ids": cache.volume_ids,
             "rollout": given.rollout,
             "drain_timeout_s": given.drain_timeout_s,
-            "env": {WEBHOOK_SECRET_ENV: secret},
+            "env": {WEBHOOK_SECRET_ENV: secret, WEBHOOK_KEY_ENV: key},
             **model.pool_args(),
         }
         pool = self._family.resource("pool", WarmPool, pool_name, args)

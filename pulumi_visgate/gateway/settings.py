@@ -51,6 +51,7 @@ class Settings(BaseSettings):
         port: Port to listen on; 0 takes a free one.
         public_url: Base of the links in answers, without a slash at its end.
         signing_key: The platform's key; every user's webhook secret is derived from it.
+        previous_signing_key: The one before, while what it made is still to be good; see docs/webhooks.md.
         runpod_api_url: Base of Runpod's REST API.
         runpod_jobs_url: Base of Runpod's job API.
         runpod_timeout_s: Longest wait for one call to Runpod, in seconds.
@@ -102,6 +103,7 @@ class Settings(BaseSettings):
     port: int = Field(default=8080, ge=0, le=65535)
     public_url: str = "http://127.0.0.1:8080"
     signing_key: SecretStr
+    previous_signing_key: SecretStr | None = None
 
     runpod_api_url: str = "https://api.runpod.io"
     runpod_jobs_url: str = "https://api.runpod.ai/v2"
@@ -171,10 +173,10 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return value
 
-    @field_validator("signing_key")
+    @field_validator("signing_key", "previous_signing_key")
     @classmethod
-    def _is_long_enough(cls, value: SecretStr) -> SecretStr:
-        if len(value.get_secret_value()) < MIN_SIGNING_KEY_BYTES:
+    def _is_long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < MIN_SIGNING_KEY_BYTES:
             message = f"must have at least {MIN_SIGNING_KEY_BYTES} characters; `openssl rand -base64 32` makes one"
             raise ValueError(message)
         return value
@@ -198,6 +200,12 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def signing_keys(self) -> tuple[SecretStr, ...]:
+        """The keys that are good, newest first."""
+        previous = self.previous_signing_key
+        return (self.signing_key,) if previous is None else (self.signing_key, previous)
+
+    @property
     def can_be_called_back(self) -> bool:
         """Runpod can reach this gateway: it does not run on a machine of its own network, unless Runpod does, too."""
         return not _is_inside(self.public_url) or _is_inside(self.runpod_jobs_url)
@@ -209,7 +217,7 @@ class Settings(BaseSettings):
     def secrets(self) -> tuple[str, ...]:
         """Return the platform's secrets, for masking."""
         stored = (self.s3_access_key_id, self.s3_secret_access_key)
-        held = (self.signing_key, *stored, self.valkey_url, self.metrics_token)
+        held = (*self.signing_keys, *stored, self.valkey_url, self.metrics_token)
         told = [secret.get_secret_value() for secret in held if secret is not None]
         password = urlsplit(self.valkey_url.get_secret_value()).password if self.valkey_url else None
         return (*told, unquote(password)) if password else tuple(told)

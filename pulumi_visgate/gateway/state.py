@@ -16,6 +16,7 @@ from pulumi_visgate.gateway.services.announce import Courier
 from pulumi_visgate.gateway.services.callbacks import Callbacks
 from pulumi_visgate.gateway.services.directory import Directory
 from pulumi_visgate.gateway.services.follow import Follower
+from pulumi_visgate.gateway.services.keys import Keys
 from pulumi_visgate.gateway.services.limiter import Limiter, new_valkey
 from pulumi_visgate.gateway.services.provision import Provisioner
 from pulumi_visgate.gateway.services.submit import Submitter
@@ -59,6 +60,7 @@ class State:
 
     Args:
         settings: The settings.
+        keys: What signs in callers' names.
         base: Runpod client whose connections every caller's client shares.
         directory: What callers have.
         provisioner: Finds and makes endpoints.
@@ -71,6 +73,7 @@ class State:
     """
 
     settings: Settings
+    keys: Keys
     base: AsyncRunpodClient = field(repr=False)
     directory: Directory
     provisioner: Provisioner
@@ -129,7 +132,8 @@ async def opened(settings: Settings, clients: Clients) -> AsyncIterator[State]:
         provisioner = Provisioner(settings, directory)
         sent = _both(metrics.webhook_sent, tracing.webhook_sent if tracing else None)
         courier = Courier(webhooks, policy, clients.resolver, sent)
-        callbacks = Callbacks(settings, courier, seen=metrics.job_seen)
+        keys = Keys(settings)
+        callbacks = Callbacks(settings, keys, courier, seen=metrics.job_seen)
         submitter = Submitter(
             settings,
             directory=directory,
@@ -141,6 +145,7 @@ async def opened(settings: Settings, clients: Clients) -> AsyncIterator[State]:
         )
         yield State(
             settings,
+            keys,
             base,
             directory,
             provisioner,

@@ -81,7 +81,7 @@ def test_a_job_whose_workers_all_die_ends_with_one_event(start_gateway: Any, run
         again = client.post(f"/v1/jobs/{accepted['job_id']}/retry").json()
     end = events[-1]
     assert end.error is not None
-    assert (end.status, end.error.code, end.sequence) == (Status.FAILED, "worker_fatal", 100)
+    assert (end.status, end.error.code, end.sequence) == (Status.FAILED, "worker_fatal", 999)
     assert (streamed[-1].data.status, streamed[-1].data.sequence) == (Status.FAILED, end.sequence)
     assert (again["job_id"], again["status"], again["runpod_status"]) == (
         accepted["job_id"],

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -15,11 +14,9 @@ from pulumi_visgate.gateway.middleware import carried
 from pulumi_visgate.gateway.problems import InvalidField, MissingKey
 from pulumi_visgate.gateway.state import State
 from visgate_contract.names import user_hash
-from visgate_contract.signing import derive_webhook_secret
 
 _KEY = re.compile(r"[A-Za-z0-9_.-]{8,200}")
 _TOKEN = re.compile(r"[A-Za-z0-9_.-]{4,200}")
-_webhook_secret = lru_cache(maxsize=4096)(derive_webhook_secret)
 
 bearer = HTTPBearer(
     auto_error=False,
@@ -107,9 +104,9 @@ def caller_of(request: Request, key: object, token: object, *, token_field: str,
         raise InvalidField(field=token_field, detail="is not a Hugging Face token.", hint="Tokens look like hf_….")
     state = State.of(request)
     identity = user_hash(key)
-    secret = _webhook_secret(state.settings.signing_key.get_secret_value(), identity)
-    masking.current().learn([secret])
-    return Caller(identity, secret, state.runpod(key), token)
+    keys = state.keys.of(identity)
+    masking.current().learn([*keys.secrets, keys.webhook_key])
+    return Caller(identity, keys, state.runpod(key), token)
 
 
 CurrentCaller = Annotated[Caller, Depends(authenticate)]

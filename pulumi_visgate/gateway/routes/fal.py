@@ -115,7 +115,7 @@ async def fal_status(
 ) -> JSONResponse:
     """Tell where a request stands: 200 once it has ended, 202 before. Without news it answers after a moment only."""
     state = State.of(request)
-    ref = JobRef.parse(request_id, caller.webhook_secret)
+    ref = caller.ref(request_id)
     job = await status_of(caller, ref, deadline_s=state.settings.deadline_s)
     job = await state.follower.changed(caller, ref, job, wait_s=HOLD_S)
     view = shown(ref, request_id, job)
@@ -140,7 +140,7 @@ async def fal_status(
 async def fal_result(model: Model, request_id: JobId, caller: FalCaller, request: Request) -> JSONResponse:
     """Return the pictures of a request that is ready; why there are none, for one that failed."""
     _ = model
-    ref = JobRef.parse(request_id, caller.webhook_secret)
+    ref = caller.ref(request_id)
     job = await status_of(caller, ref, deadline_s=State.of(request).settings.deadline_s)
     view = shown(ref, request_id, job)
     if not view.status.is_terminal:
@@ -161,7 +161,7 @@ async def fal_result(model: Model, request_id: JobId, caller: FalCaller, request
 async def fal_cancel(model: Model, request_id: JobId, caller: FalCaller, request: Request) -> JSONResponse:
     """Take a request out of the queue, or stop it."""
     _ = model
-    ref = JobRef.parse(request_id, caller.webhook_secret)
+    ref = caller.ref(request_id)
     async with deadline(State.of(request).settings.deadline_s):
         job = await caller.runpod.job_status(ref.endpoint_id, ref.runpod_job_id)
         if job.done:

@@ -119,7 +119,7 @@ async def _ended(state: State, caller: Caller, accepted: Accepted, request: Requ
         Refused: It is not ready in time (504), or its client has gone.
     """
     job_id = accepted.job_id or ""
-    ref = JobRef.parse(job_id, caller.webhook_secret)
+    ref = caller.ref(job_id)
     job = asyncio.create_task(_follow(state, caller, ref))
     gone = asyncio.create_task(_gone(request))
     try:

@@ -84,7 +84,7 @@ async def submit(
 @router.get("/v1/jobs/{job_id}", summary="Show a job", responses=problems(404))
 async def show(job_id: JobId, caller: CurrentCaller, request: Request) -> JobView:
     """Show a job as Runpod has it now. Runpod keeps finished jobs for about half an hour."""
-    ref = JobRef.parse(job_id, caller.webhook_secret)
+    ref = caller.ref(job_id)
     state = State.of(request)
     job = await status_of(caller, ref, deadline_s=state.settings.deadline_s)
     state.metrics.job_seen(job)
@@ -94,7 +94,7 @@ async def show(job_id: JobId, caller: CurrentCaller, request: Request) -> JobVie
 @router.post("/v1/jobs/{job_id}/cancel", summary="Cancel a job", responses=problems(404, 409))
 async def cancel(job_id: JobId, caller: CurrentCaller, request: Request) -> JobView:
     """Take a job out of the queue, or stop it. A job that has ended already stays as it is."""
-    ref = JobRef.parse(job_id, caller.webhook_secret)
+    ref = caller.ref(job_id)
     async with deadline(State.of(request).settings.deadline_s):
         job = await caller.runpod.job_status(ref.endpoint_id, ref.runpod_job_id)
         if not job.done:
@@ -106,7 +106,7 @@ async def cancel(job_id: JobId, caller: CurrentCaller, request: Request) -> JobV
 @router.post("/v1/jobs/{job_id}/retry", summary="Try a job again", responses=problems(404, 409))
 async def retry(job_id: JobId, caller: CurrentCaller, request: Request) -> JobView:
     """Queue a job again that has failed or ran out of time, under its id and with its input. Others are refused."""
-    ref = JobRef.parse(job_id, caller.webhook_secret)
+    ref = caller.ref(job_id)
     state = State.of(request)
     async with deadline(state.settings.deadline_s):
         job = await caller.runpod.job_status(ref.endpoint_id, ref.runpod_job_id)

@@ -201,9 +201,15 @@ class Models(BaseModel):
 
 
 class WebhookKey(BaseModel):
-    """The secret that signs this caller's webhooks (Standard Webhooks)."""
+    """What verifies this caller's webhooks (Standard Webhooks): a secret (`v1`), or a public key (`v1a`)."""
 
     secret: str = Field(examples=["whsec_…"])
+    previous_secret: str | None = Field(default=None, description="Signs, too, while the platform changes its key.")
+    public_key: str = Field(examples=["whpk_…"], description="Ed25519.")
+    jwks_url: str = Field(
+        description="The public keys as JSON Web Keys; open to everybody.",
+        examples=["https://gateway.example.com/v1/webhooks/3f2a9c0d4b5e6f708192a3b4c5d6e7f8/jwks.json"],
+    )
 
 
 class KeySet(BaseModel):

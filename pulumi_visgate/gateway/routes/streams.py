@@ -54,7 +54,7 @@ class _Heartbeat(ServerSentEvent):
 async def events(job_id: JobId, caller: CurrentCaller, request: Request, last_event_id: LastEventId = None) -> Response:
     """Stream a job's events in order; each is what a webhook delivers, its id is the sequence."""
     state = State.of(request)
-    ref = JobRef.parse(job_id, caller.webhook_secret)
+    ref = caller.ref(job_id)
     first = await _status(state, caller, ref)
     timeline = await _timeline(state, caller, ref, job_id)
     seen = int(last_event_id) if last_event_id and re.fullmatch(r"[0-9]{1,9}", last_event_id) else -1
@@ -74,7 +74,7 @@ async def job_logs(
 ) -> Response:
     """Stream the log of the worker that runs a job, from the job's submission to its end, secrets masked."""
     state = State.of(request)
-    ref = JobRef.parse(job_id, caller.webhook_secret)
+    ref = caller.ref(job_id)
     first = await _status(state, caller, ref)
     tunnel = Tunnel(
         caller,
@@ -143,7 +143,7 @@ async def _closing_with_problem(content: AsyncIterator[ServerSentEvent]) -> Asyn
 async def _timeline(state: State, caller: Caller, ref: JobRef, job_id: str) -> Timeline:
     """Return the maker of a job's events, told by its endpoint's name what the job is."""
     async with deadline(state.settings.deadline_s):
-        found = await state.directory.candidates(caller.user_hash, caller.webhook_secret, caller.runpod.list_endpoints)
+        found = await state.directory.candidates(caller.user_hash, caller.keys.secrets, caller.runpod.list_endpoints)
     endpoint = next((candidate for candidate in found if candidate.id == ref.endpoint_id), None)
     return Timeline(ref, job_id, about=(endpoint.model_id, endpoint.name.task) if endpoint else None)
 

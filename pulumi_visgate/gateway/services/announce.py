@@ -16,7 +16,7 @@ import tenacity
 from pulumi_visgate.gateway import egress
 from pulumi_visgate.gateway.problems import InvalidField
 from visgate_contract.events import Event, EventData, Status
-from visgate_contract.signing import task_time, webhook_headers
+from visgate_contract.signing import WebhookSigner, task_time
 from visgate_contract.tasks import Task
 
 log = logging.getLogger(__name__)
@@ -146,10 +146,10 @@ class Announcement:
         self._address = asyncio.create_task(self._resolve())
         self._delivery: asyncio.Task[bool] | None = None
 
-    def begin(self, event: Event, secret: str) -> None:
-        """Start the delivery of an event, signed with a secret."""
+    def begin(self, event: Event, signer: WebhookSigner) -> None:
+        """Start the delivery of an event."""
         if self._speaks:
-            self._delivery = asyncio.create_task(self._deliver(event, secret))
+            self._delivery = asyncio.create_task(self._deliver(event, signer))
 
     async def permitted(self) -> None:
         """Wait until the receiver's addresses are known and allowed; a slow name server is not waited for.
@@ -183,7 +183,7 @@ class Announcement:
         except TimeoutError:
             return None
 
-    async def _deliver(self, event: Event, secret: str) -> bool:
+    async def _deliver(self, event: Event, signer: WebhookSigner) -> bool:
         try:
             address = await asyncio.shield(self._address)
         except InvalidField:
@@ -191,7 +191,7 @@ class Announcement:
         if address is None:
             return False
         body = event.body()
-        headers = webhook_headers(secret, event.id, body, timestamp=datetime.now(UTC))
+        headers = signer.headers(event.id, body, timestamp=datetime.now(UTC))
         try:
             status = await egress.post(self._courier.client, self._target, address, body=body, headers=headers)
         except httpx.HTTPError as error:

@@ -17,13 +17,14 @@ from pulumi_visgate.gateway.services import fal, job_view
 from pulumi_visgate.gateway.services.announce import Courier
 from pulumi_visgate.gateway.services.fal import FalSigner
 from pulumi_visgate.gateway.services.job_view import Timeline
+from pulumi_visgate.gateway.services.keys import Keys, UserKeys
 from pulumi_visgate.gateway.services.tickets import PATH, Style, Ticket, TicketOffice
 from pulumi_visgate.gateway.settings import Settings
 from pulumi_visgate.runpod.models.job import JobStatus
 from visgate_contract.errors import ErrorCode
 from visgate_contract.events import Event
 from visgate_contract.jobs import JobInput
-from visgate_contract.signing import JobRef, derive_webhook_secret, webhook_headers
+from visgate_contract.signing import JobRef
 
 log = logging.getLogger(__name__)
 
@@ -44,25 +45,31 @@ class Callbacks:
     """Makes callback URLs and answers them.
 
     Args:
-        settings: Signing key, public URL and how long jobs live.
+        settings: Public URL and how long jobs live.
+        keys: Sign in users' names.
         courier: Delivers.
         seen: Told of every job that Runpod reports.
     """
 
     def __init__(
-        self, settings: Settings, courier: Courier, *, seen: Callable[[JobStatus], None] = lambda _job: None
+        self,
+        settings: Settings,
+        keys: Keys,
+        courier: Courier,
+        *,
+        seen: Callable[[JobStatus], None] = lambda _job: None,
     ) -> None:
         self._seen = seen
-        self._signing_key = settings.signing_key
+        self._keys = keys
         self._base = settings.public_url + PATH if settings.can_be_called_back else None
         ttl_s = settings.job_ttl_s + settings.job_timeout_s + TICKET_MARGIN_S
-        self._office = TicketOffice(settings.signing_key.get_secret_value(), ttl_s=ttl_s)
+        self._office = TicketOffice(keys.signing_keys, ttl_s=ttl_s)
         self._courier = courier
-        self._fal = FalSigner(settings.signing_key.get_secret_value())
+        self._fal = tuple(map(FalSigner, keys.signing_keys))
 
     def jwks(self) -> list[dict[str, str]]:
         """Return the public keys that verify webhooks in fal's form (RFC 7517)."""
-        return [self._fal.jwk()]
+        return [signer.jwk() for signer in self._fal]
 
     def url(
         self, *, user_hash: str, endpoint_id: str, job: JobInput, webhook_url: str | None, style: Style
@@ -106,28 +113,28 @@ class Callbacks:
         if given.get("task_id", ticket.task_id) != ticket.task_id:
             raise Refused(404, "This callback belongs to another job.", code=ErrorCode.NOT_FOUND)
         self._seen(job)
-        secret = derive_webhook_secret(self._signing_key.get_secret_value(), ticket.user_hash)
-        masking.current().learn([secret])
-        event = Timeline(*_named(ticket, job, secret), about=(ticket.model_id, ticket.task)).end(job)
+        keys = self._keys.of(ticket.user_hash)
+        masking.current().learn(keys.secrets)
+        event = Timeline(*_named(ticket, job, keys), about=(ticket.model_id, ticket.task)).end(job)
         if event is None:
             return Outcome.NOTHING_TO_DO
         if ticket.style is Style.FAL:
-            return await self._deliver_to_fal(ticket, job, event, secret, given)
+            return await self._deliver_to_fal(ticket, job, event, keys, given)
         if event.id in job_view.told(job):
             return Outcome.NOTHING_TO_DO
 
         body = _masked(event.model_dump_json(exclude_none=True))
 
         def headers() -> dict[str, str]:
-            return webhook_headers(secret, event.id, body, timestamp=datetime.now(UTC))
+            return keys.signer.headers(event.id, body, timestamp=datetime.now(UTC))
 
         return await self._deliver(ticket, event, body, headers)
 
     async def _deliver_to_fal(
-        self, ticket: Ticket, job: JobStatus, event: Event, secret: str, given: Mapping[str, Any]
+        self, ticket: Ticket, job: JobStatus, event: Event, keys: UserKeys, given: Mapping[str, Any]
     ) -> Outcome:
         """Deliver a result as fal does. Workers do not know that form, so it always comes from here."""
-        ref, job_id = _named(ticket, job, secret)
+        ref, job_id = _named(ticket, job, keys)
         params = given.get("params")
         prompt = str(params.get("prompt", "")) if isinstance(params, dict) else ""
         view = job_view.view(ref, job_id, job)
@@ -135,8 +142,8 @@ class Callbacks:
 
         def headers() -> dict[str, str]:
             now = datetime.now(UTC)
-            signed = self._fal.headers(body, request_id=job_id, user_id=ticket.user_hash, timestamp=now)
-            return webhook_headers(secret, event.id, body, timestamp=now) | signed
+            signed = self._fal[0].headers(body, request_id=job_id, user_id=ticket.user_hash, timestamp=now)
+            return keys.signer.headers(event.id, body, timestamp=now) | signed
 
         return await self._deliver(ticket, event, body, headers)
 
@@ -158,9 +165,9 @@ class Callbacks:
         return Outcome.DELIVERED
 
 
-def _named(ticket: Ticket, job: JobStatus, secret: str) -> tuple[JobRef, str]:
+def _named(ticket: Ticket, job: JobStatus, keys: UserKeys) -> tuple[JobRef, str]:
     ref = JobRef(ticket.endpoint_id, job.id, ticket.task_id)
-    return ref, ref.job_id(secret)
+    return ref, ref.job_id(keys.secrets[0])
 
 
 def _masked(text: str) -> bytes:

@@ -9,9 +9,7 @@ from visgate_contract.names import USER_LENGTH
 
 async def own(directory: Directory, caller: Caller) -> tuple[Candidate, ...]:
     """Return the caller's endpoints, oldest first (`listEndpoints`)."""
-    found = await directory.candidates(
-        caller.user_hash, caller.webhook_secret, caller.runpod.list_endpoints, fresh=True
-    )
+    found = await directory.candidates(caller.user_hash, caller.keys.secrets, caller.runpod.list_endpoints, fresh=True)
     return tuple(candidate for candidate in found if candidate.name.user == caller.user_hash[:USER_LENGTH])
 
 

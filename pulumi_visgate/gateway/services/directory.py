@@ -7,7 +7,7 @@ import asyncio
 import hmac
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -56,7 +56,7 @@ class Candidate:
         return self.workers.max == 0
 
     @classmethod
-    def of(cls, endpoint: Endpoint, webhook_secret: str) -> "Candidate | None":
+    def of(cls, endpoint: Endpoint, webhook_secrets: Sequence[str]) -> "Candidate | None":
         """Return the candidate in an endpoint, or None when the name is not one of ours."""
         name = EndpointName.parse(endpoint.name)
         if name is None:
@@ -70,7 +70,7 @@ class Candidate:
             label=endpoint.name,
             name=name,
             model_id=endpoint.env.get(MODEL_ID_ENV, ""),
-            signs=None if secret is None else hmac.compare_digest(secret, webhook_secret),
+            signs=None if secret is None else any(hmac.compare_digest(secret, own) for own in webhook_secrets),
             generation=endpoint.env.get(GENERATION_ENV),
             workers=workers,
             pools=tuple(endpoint.gpu.pools) if endpoint.gpu else (),
@@ -111,7 +111,7 @@ class Directory:
         self._users: OrderedDict[str, _User] = OrderedDict()
 
     async def candidates(
-        self, user_hash: str, webhook_secret: str, load: Load, *, fresh: bool = False
+        self, user_hash: str, webhook_secrets: Sequence[str], load: Load, *, fresh: bool = False
     ) -> tuple[Candidate, ...]:
         """Return the caller's endpoints of this product, oldest first.
 
@@ -119,7 +119,7 @@ class Directory:
 
         Args:
             user_hash: Who asks.
-            webhook_secret: The caller's own, to see which endpoints can sign.
+            webhook_secrets: The caller's own, to see which endpoints can sign.
             load: Lists the caller's endpoints (`listEndpoints`).
             fresh: Ask Runpod even if a listing is still trusted.
         """
@@ -128,7 +128,7 @@ class Directory:
         if not fresh and listing is not None and self._clock() - listing.made_at < self._ttl_s:
             return self._merged(user, listing)
         if user.loading is None or fresh:
-            user.loading = asyncio.create_task(self._load(user, webhook_secret, load))
+            user.loading = asyncio.create_task(self._load(user, webhook_secrets, load))
             user.loading.add_done_callback(_consume)
         loading = user.loading
         # Shielded: one caller who hangs up does not take the answer from the others.
@@ -161,12 +161,12 @@ class Directory:
             self._users.popitem(last=False)
         return user
 
-    async def _load(self, user: _User, webhook_secret: str, load: Load) -> _Listing:
+    async def _load(self, user: _User, webhook_secrets: Sequence[str], load: Load) -> _Listing:
         version = user.version
         started = self._clock()
         try:
             endpoints = await load()
-            found = [Candidate.of(endpoint, webhook_secret) for endpoint in endpoints]
+            found = [Candidate.of(endpoint, webhook_secrets) for endpoint in endpoints]
             listing = _Listing(started, tuple(candidate for candidate in found if candidate is not None))
             if user.version == version:
                 user.listing = listing

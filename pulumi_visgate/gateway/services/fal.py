@@ -3,14 +3,12 @@
 Pure translation. Names follow fal's public documentation of its queue and webhooks.
 """
 
-import base64
 import hashlib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, get_args
 
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import BaseModel, JsonValue
 
@@ -18,6 +16,7 @@ from pulumi_visgate.gateway.problems import InvalidField, Refused
 from pulumi_visgate.gateway.services.job_view import JobView
 from pulumi_visgate.gateway.settings import OfferedModel
 from pulumi_visgate.runpod.models.job import JobState
+from visgate_contract.ed25519 import PrivateKey
 from visgate_contract.errors import ErrorCode
 from visgate_contract.events import Artifact, Event, Status
 from visgate_contract.tasks import Task, TaskInput
@@ -172,22 +171,14 @@ class FalSigner:
         derived = HKDF(hashes.SHA256(), length=32, salt=None, info=b"visgate fal webhooks 1").derive(
             signing_key.encode()
         )
-        self._key = Ed25519PrivateKey.from_private_bytes(derived)
+        self._key = PrivateKey(derived)
 
     def __repr__(self) -> str:
         return "FalSigner(...)"
 
     def jwk(self) -> dict[str, str]:
         """Return the public key as a JSON Web Key (RFC 8037)."""
-        raw = self._key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
-        return {
-            "kty": "OKP",
-            "crv": "Ed25519",
-            "x": base64.urlsafe_b64encode(raw).rstrip(b"=").decode(),
-            "kid": hashlib.sha256(raw).hexdigest()[:16],
-            "use": "sig",
-            "alg": "EdDSA",
-        }
+        return self._key.jwk()
 
     def headers(self, body: bytes, *, request_id: str, user_id: str, timestamp: datetime) -> dict[str, str]:
         """Return the headers that sign a delivery.

@@ -18,6 +18,7 @@ from visgate_contract.events import (
     RuntimeReport,
     Status,
     Timings,
+    last_sequence,
 )
 from visgate_contract.jobs import JobProgress, JobResult
 from visgate_contract.signing import JobRef
@@ -96,16 +97,6 @@ def told(job: JobStatus) -> frozenset[str]:
     return frozenset(event.id for event in JobProgress.from_runpod(_body(job)).events)
 
 
-REPORTS_LAG = 100
-"""A worker that died can have delivered more events than it has reported to Runpod, but not so many."""
-
-
-def _after(job: JobStatus, events: tuple[Event, ...]) -> int:
-    """Return a sequence that follows everything a worker can have sent."""
-    last = events[-1].data.sequence if events else 0
-    return last + (REPORTS_LAG if job.worker_id or last else 1)
-
-
 class Timeline:
     """The events of one job, made complete.
 
@@ -151,10 +142,12 @@ class Timeline:
     def _end(self, job: JobStatus, result: JobResult, before: tuple[Event, ...]) -> Event:
         error = EventError.model_validate(result.error.model_dump()) if result.error else None
         model_id, task = self._about or ("", Task.TEXT2IMG)
+        attempt = max((event.data.attempt for event in before), default=1)
         data = EventData(
             task_id=self._ref.task_id or result.task_id,
             job_id=self._job_id,
-            sequence=_after(job, before),
+            attempt=attempt,
+            sequence=last_sequence(attempt),
             status=Status.FAILED if error else Status.READY,
             model_id=model_id,
             task=task,

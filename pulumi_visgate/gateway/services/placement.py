@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from pulumi_visgate.gateway.problems import InvalidField, Refused
 from pulumi_visgate.gateway.services.directory import GENERATION_ENV
+from pulumi_visgate.gateway.services.keys import UserKeys
 from pulumi_visgate.gateway.services.warm_match import Wish
 from pulumi_visgate.gateway.settings import OfferedModel, Settings
 from pulumi_visgate.runpod.models.endpoint import (
@@ -19,7 +20,7 @@ from pulumi_visgate.runpod.models.endpoint import (
 )
 from pulumi_visgate.runpod.models.volume import NetworkVolume
 from visgate_contract.errors import ErrorCode
-from visgate_contract.jobs import MODEL_ID_ENV, MODEL_REVISION_ENV, WEBHOOK_SECRET_ENV
+from visgate_contract.jobs import MODEL_ID_ENV, MODEL_REVISION_ENV, WEBHOOK_KEY_ENV, WEBHOOK_SECRET_ENV
 from visgate_contract.names import EndpointName, spec_hash
 from visgate_contract.pools import PoolPolicy
 from visgate_contract.tasks import Task
@@ -170,7 +171,7 @@ def new_endpoint(
     *,
     settings: Settings,
     volumes: Sequence[NetworkVolume],
-    webhook_secret: str,
+    keys: UserKeys,
     hf_token: str | None,
 ) -> CreateEndpoint:
     """Return the body of `createEndpoint` for a request that nothing serves yet.
@@ -193,7 +194,7 @@ def new_endpoint(
         spec=spec,
     )
     env = _environment(wished, model, settings)
-    env[WEBHOOK_SECRET_ENV] = webhook_secret
+    env[WEBHOOK_SECRET_ENV], env[WEBHOOK_KEY_ENV] = keys.secrets[0], keys.webhook_key
     if hf_token and not mounted:
         env["HF_TOKEN"] = hf_token
     return CreateEndpoint(

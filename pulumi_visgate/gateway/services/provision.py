@@ -85,7 +85,7 @@ class Provisioner:
 
     async def _candidates(self, caller: Caller, *, fresh: bool = False) -> tuple[Candidate, ...]:
         return await self._directory.candidates(
-            caller.user_hash, caller.webhook_secret, caller.runpod.list_endpoints, fresh=fresh
+            caller.user_hash, caller.keys.secrets, caller.runpod.list_endpoints, fresh=fresh
         )
 
     @asynccontextmanager
@@ -122,7 +122,7 @@ class Provisioner:
             model,
             settings=self._settings,
             volumes=volumes,
-            webhook_secret=caller.webhook_secret,
+            keys=caller.keys,
             hf_token=caller.hf_token,
         )
         try:
@@ -130,7 +130,7 @@ class Provisioner:
         finally:
             # Also after a failure: an answer that was lost may hide an endpoint that exists.
             self._directory.distrust(caller.user_hash)
-        mine = Candidate.of(made, caller.webhook_secret)
+        mine = Candidate.of(made, caller.keys.secrets)
         if mine is None:
             detail = "Runpod gave the new endpoint another name than it was asked for."
             raise RunpodError(detail)

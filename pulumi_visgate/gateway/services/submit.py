@@ -230,7 +230,7 @@ class Submitter:
         if announcement is not None:
             await announcement.permitted()
             event = provisioning(task_id=task_id, model_id=asked.model_id, task=asked.task)
-            announcement.begin(event, caller.webhook_secret)
+            announcement.begin(event, caller.keys.signer)
         return await self._provisioner.secure(caller, wish, matched, model)
 
     async def _queue(

@@ -8,7 +8,7 @@ import base64
 import json
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, field
 from enum import StrEnum
 
@@ -62,14 +62,16 @@ class TicketOffice:
     """Seals tickets and opens them again.
 
     Args:
-        signing_key: The platform's; the key of the seal is derived from it.
+        signing_keys: The platform's, newest first; the keys of the seal are derived from them.
         ttl_s: How long a ticket is good, in seconds.
         clock: Seconds since the epoch.
     """
 
-    def __init__(self, signing_key: str, *, ttl_s: float, clock: Callable[[], float] = time.time) -> None:
-        derived = HKDF(hashes.SHA256(), length=32, salt=None, info=_PURPOSE).derive(signing_key.encode())
-        self._seal = AESGCM(derived)
+    def __init__(self, signing_keys: Sequence[str], *, ttl_s: float, clock: Callable[[], float] = time.time) -> None:
+        self._seals = tuple(
+            AESGCM(HKDF(hashes.SHA256(), length=32, salt=None, info=_PURPOSE).derive(key.encode()))
+            for key in signing_keys
+        )
         self._ttl_s = ttl_s
         self._clock = clock
 
@@ -80,7 +82,7 @@ class TicketOffice:
         """Return a token, fit for a URL, that only this platform can read."""
         content = json.dumps([int(self._clock() + self._ttl_s), *astuple(ticket)]).encode()
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        sealed = nonce + self._seal.encrypt(nonce, content, _PURPOSE)
+        sealed = nonce + self._seals[0].encrypt(nonce, content, _PURPOSE)
         return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
 
     def open(self, token: str) -> Ticket:
@@ -91,13 +93,23 @@ class TicketOffice:
         """
         try:
             sealed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-            content = self._seal.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _PURPOSE)
-        except (ValueError, InvalidTag):
+        except ValueError:
             raise _unknown() from None
+        content = self._decrypted(sealed)
+        if content is None:
+            raise _unknown()
         expires, task_id, user_hash, endpoint_id, model_id, task, webhook_url, style = json.loads(content)
         if self._clock() >= expires:
             raise _unknown()
         return Ticket(task_id, user_hash, endpoint_id, model_id, Task(task), webhook_url, Style(style))
+
+    def _decrypted(self, sealed: bytes) -> bytes | None:
+        for seal in self._seals:
+            try:
+                return seal.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _PURPOSE)
+            except (ValueError, InvalidTag):
+                continue
+        return None
 
 
 def _unknown() -> ContractError:

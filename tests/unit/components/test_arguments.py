@@ -10,7 +10,7 @@ from pulumi.runtime import rpc
 from pulumi_visgate import ArtifactCdn, GeoRoutedCache, InferencePlatform, VisgateError, WorkerImage
 from tests.unit.components.conftest import KEY, MODEL, PLATFORM, SIGNING_KEY, Recorder, run
 from visgate_contract.names import user_hash
-from visgate_contract.signing import derive_webhook_secret
+from visgate_contract.signing import derive_webhook_key, derive_webhook_secret, tenant_of
 
 
 def test_the_platform_fits_together(recorder: Recorder) -> None:
@@ -22,8 +22,11 @@ def test_the_platform_fits_together(recorder: Recorder) -> None:
     assert kinds.count("NetworkVolume") == kinds.count("ModelCache") == 2
     assert kinds.count("WarmPool") == kinds.count("LocalService") == kinds.count("LocalCdn") == 1
     _, pool = next(made for made in recorder.made.values() if made[0].endswith("WarmPool"))
-    secret = derive_webhook_secret(SIGNING_KEY, user_hash(KEY))
-    assert _revealed(pool["env"]) == {"VISGATE_WEBHOOK_SECRET": secret}
+    user = user_hash(KEY)
+    assert _revealed(pool["env"]) == {
+        "VISGATE_WEBHOOK_SECRET": derive_webhook_secret(SIGNING_KEY, user),
+        "VISGATE_WEBHOOK_KEY": derive_webhook_key(SIGNING_KEY, tenant_of(user)),
+    }
     assert pool["network_volume_ids"] == ["id-of-p-cache-eu-ro-1", "id-of-p-cache-us-ks-2"]
     assert pool["image"].startswith("local/visgate-worker:")
     _, service = recorder.made["p-gateway-service"]

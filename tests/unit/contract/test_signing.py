@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
 from visgate_contract.errors import ContractError, ErrorCode
-from visgate_contract.signing import JobRef, derive_webhook_secret, new_task_id, task_time, webhook_headers
+from visgate_contract.signing import (
+    JobRef,
+    WebhookSigner,
+    derive_webhook_key,
+    derive_webhook_secret,
+    hmac_signature,
+    new_task_id,
+    task_time,
+    tenant_of,
+)
 
 KEY = "k" * 24
 USER = "a" * 64
@@ -15,8 +24,8 @@ SECRET = derive_webhook_secret(KEY, USER)
 
 
 def test_the_known_vector_of_standard_webhooks() -> None:
-    headers = webhook_headers(
-        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    signer = WebhookSigner((hmac_signature("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),))
+    headers = signer.headers(
         "msg_p5jXN8AQM9LWM0D4loKWxJek",
         b'{"test": 2432232314}',
         timestamp=datetime.fromtimestamp(1614265330, UTC),
@@ -32,7 +41,7 @@ def test_the_public_library_verifies_what_is_signed(key: str, content: dict[str,
 
     body = json.dumps(content).encode()
     secret = derive_webhook_secret(key, USER)
-    headers = webhook_headers(secret, "msg_1", body, timestamp=datetime.now(UTC))
+    headers = WebhookSigner((hmac_signature(secret),)).headers("msg_1", body, timestamp=datetime.now(UTC))
     assert Webhook(secret).verify(body.decode(), headers) == content
 
 
@@ -47,6 +56,19 @@ def test_a_short_signing_key_is_refused_with_a_way_out() -> None:
     with pytest.raises(ContractError, match=r"signing_key has 9 characters.*openssl") as caught:
         derive_webhook_secret("too short", USER)
     assert "too short" not in str(caught.value)
+
+
+def test_a_private_key_is_the_tenants_own_and_its_name_does_not_tell_the_hash() -> None:
+    tenant = tenant_of(USER)
+    key = derive_webhook_key(KEY, tenant)
+    assert len(base64.b64decode(key.removeprefix("whsk_"))) == 32
+    others = {derive_webhook_key(KEY, tenant_of("b" * 64)), derive_webhook_key("j" * 24, tenant)}
+    assert key not in others
+    assert len(others) == 2
+    assert len(tenant) == 32
+    assert tenant not in USER
+    # Whoever has the secret, as every receiver does, has not the key.
+    assert SECRET.removeprefix("whsec_") != key.removeprefix("whsk_")
 
 
 @given(

@@ -87,7 +87,7 @@ async def test_a_job_that_nobody_took_is_told_of(serve: Any, runpod: Any, state:
     Webhook(SECRET).verify(request.content, dict(request.headers))
     event = Event.model_validate_json(request.content)
     assert request.headers["webhook-id"] == event.id
-    assert (event.data.status, event.data.sequence) == (Status.FAILED, 1)
+    assert (event.data.status, event.data.sequence) == (Status.FAILED, 999)
     assert (event.data.task_id, event.data.job_id) == (accepted["task_id"], accepted["job_id"])
     assert event.data.error is not None
     assert event.data.error.code == code

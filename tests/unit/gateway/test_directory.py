@@ -76,7 +76,7 @@ def candidate(number: int, **changes: Any) -> Candidate:
 
 
 async def ids(directory: Directory, account: Account, **options: Any) -> list[str]:
-    return [found.id for found in await directory.candidates(USER, SECRET, account.load, **options)]
+    return [found.id for found in await directory.candidates(USER, (SECRET,), account.load, **options)]
 
 
 async def test_a_listing_is_trusted_for_its_time(directory: Directory, clock: Clock) -> None:
@@ -125,11 +125,11 @@ async def test_a_newer_listing_knows_better_than_memory(directory: Directory, cl
     account = Account(scaled_down)
     directory.remember(USER, candidate(1))
     clock.now += 1
-    (listed,) = await directory.candidates(USER, SECRET, account.load)
+    (listed,) = await directory.candidates(USER, (SECRET,), account.load)
     assert listed.is_scaled_to_zero
     clock.now += 1
     directory.remember(USER, candidate(1))
-    (restored,) = await directory.candidates(USER, SECRET, account.load)
+    (restored,) = await directory.candidates(USER, (SECRET,), account.load)
     assert not restored.is_scaled_to_zero
     assert account.lists == 1
 
@@ -162,11 +162,11 @@ async def test_a_listing_from_before_a_change_is_not_trusted_after_it(directory:
 async def test_users_see_their_own(directory: Directory) -> None:
     mine, theirs = Account(endpoint(1)), Account()
     assert await ids(directory, mine) == ["ep1"]
-    assert await directory.candidates("f" * 64, SECRET, theirs.load) == ()
+    assert await directory.candidates("f" * 64, (SECRET,), theirs.load) == ()
 
 
 async def test_nothing_secret_is_kept(directory: Directory) -> None:
-    found = await directory.candidates(USER, SECRET, Account(endpoint(1)).load)
+    found = await directory.candidates(USER, (SECRET,), Account(endpoint(1)).load)
     for text in (repr(found), repr(vars(directory))):
         for secret in (KEY, SECRET, TOKEN):
             assert secret not in text

@@ -36,8 +36,9 @@ class Runpod:
 
 
 def caller(runpod: Runpod, user: str = "a") -> Caller:
+    keys: Any = None  # nothing is signed here
     whose: Any = runpod
-    return Caller(user * 64, "whsec_x", whose)
+    return Caller(user * 64, keys, whose)
 
 
 @pytest.fixture(autouse=True)

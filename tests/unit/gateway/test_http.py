@@ -11,7 +11,7 @@ from pulumi_visgate.gateway import masking
 from pulumi_visgate.gateway.app import create_app
 from pulumi_visgate.gateway.state import State
 
-OPEN = ("/v1/models", "/v1/callbacks/runpod/{token}")  # without a key
+OPEN = ("/v1/webhooks/{tenant}/jwks.json", "/v1/models", "/v1/callbacks/runpod/{token}")  # without a key
 IN_OTHER_FORM = ("/v1/images/generations",)  # of the API that it stands for
 KEY = "rpa_CANARYKEY0000000000000000000001"
 TOKEN = "hf_CANARYTOKEN0000000000000001"

@@ -131,7 +131,7 @@ async def test_a_job_that_no_worker_spoke_of_still_ends(live: Live, runpod: Any)
     assert [event.type for event in events] == ["job.provisioning", "job.failed"]
     last = events[-1].data
     assert last.error is not None
-    assert (last.error.code, last.sequence, last.model_id, last.job_id) == ("cancelled", 1, MODEL, job_id)
+    assert (last.error.code, last.sequence, last.model_id, last.job_id) == ("cancelled", 999, MODEL, job_id)
 
 
 async def test_a_silent_stream_says_that_it_lives(live: Live, runpod: Any) -> None:

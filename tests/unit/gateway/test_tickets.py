@@ -25,8 +25,8 @@ def ticket(**changes: Any) -> Ticket:
     return Ticket(**{**given, **changes}, task=Task.TEXT2IMG)
 
 
-def office(signing_key: str = SIGNING_KEY, **changes: object) -> TicketOffice:
-    return TicketOffice(signing_key, **{"ttl_s": 60, **changes})  # type: ignore[arg-type]
+def office(*signing_keys: str, **changes: object) -> TicketOffice:
+    return TicketOffice(signing_keys or (SIGNING_KEY,), **{"ttl_s": 60, **changes})  # type: ignore[arg-type]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=300))
@@ -79,3 +79,10 @@ def test_a_token_expires() -> None:
 def test_nothing_secret_is_in_a_repr() -> None:
     assert "hunter2" not in repr(ticket())
     assert SIGNING_KEY not in repr(office())
+
+
+def test_after_a_rotation_tickets_of_the_former_key_are_good_and_new_ones_are_of_the_new() -> None:
+    former, new = office(), office("another-signing-key-0123456789", SIGNING_KEY)
+    assert new.open(former.seal(ticket())) == ticket()
+    with pytest.raises(ContractError):
+        former.open(new.seal(ticket()))

@@ -6,7 +6,7 @@ import pytest
 
 from pulumi_visgate.local.receiver import MAX_BODY_BYTES, Receiver, receiving
 from visgate_contract.events import Event, EventData, Status
-from visgate_contract.signing import derive_webhook_secret, webhook_headers
+from visgate_contract.signing import WebhookSigner, derive_webhook_secret, hmac_signature
 from visgate_contract.tasks import Task
 
 SECRET = derive_webhook_secret("k" * 32, "0" * 64)
@@ -28,7 +28,8 @@ def receiver() -> Iterator[Receiver]:
 
 def deliver(url: str, what: Event, *, secret: str = SECRET, age_s: float = 0, body: bytes | None = None) -> int:
     sent = what.body()
-    headers = webhook_headers(secret, what.id, sent, timestamp=datetime.now(UTC) - timedelta(seconds=age_s))
+    signer, sent_at = WebhookSigner((hmac_signature(secret),)), datetime.now(UTC) - timedelta(seconds=age_s)
+    headers = signer.headers(what.id, sent, timestamp=sent_at)
     return httpx.post(url, content=sent if body is None else body, headers=headers, trust_env=False).status_code
 
 

@@ -6,18 +6,19 @@ from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pydantic import SecretStr
 from standardwebhooks import Webhook
 
 from visgate_contract.events import Event, EventData, Status
-from visgate_contract.signing import derive_webhook_secret
+from visgate_contract.signing import WebhookSigner, derive_webhook_secret, hmac_signature
 from visgate_contract.tasks import Task
 from visgate_worker.events import Deliverer, DeliveryPolicy, retry_after_s
+from visgate_worker.link import ActiveJob
 
 if TYPE_CHECKING:
     from tests.unit.worker.conftest import Request, Server
 
-SECRET = SecretStr(derive_webhook_secret("a signing key of a test platform", "0" * 64))
+SECRET = derive_webhook_secret("a signing key of a test platform", "0" * 64)
+SIGNER = WebhookSigner((hmac_signature(SECRET),))
 POLICY = DeliveryPolicy(
     attempt_timeout_s=2, event_deadline_s=2, terminal_deadline_s=2, first_wait_s=0.01, max_wait_s=0.05
 )
@@ -38,13 +39,25 @@ async def make_deliverer() -> AsyncIterator[Callable[..., Deliverer]]:
     made: list[Deliverer] = []
 
     def make(policy: DeliveryPolicy = POLICY) -> Deliverer:
-        made.append(Deliverer(SECRET, policy=policy))
+        made.append(Deliverer(SIGNER, policy=policy))
         return made[-1]
 
     yield make
     for deliverer in made:
         await deliverer.drain(0)
         await deliverer.close()
+
+
+def submit(deliverer: Deliverer, url: str, *events: Event) -> None:
+    """Begin the job of some events, and queue them."""
+    task_id = events[0].data.task_id
+    deliverer.begin(
+        ActiveJob(
+            runpod_job_id=task_id, job_id=None, task_id=task_id, model_id="m", task=Task.TEXT2IMG, webhook_url=url
+        )
+    )
+    for one in events:
+        deliverer.submit(task_id, one)
 
 
 def sequences(requests: "list[Request]") -> list[int]:
@@ -55,12 +68,11 @@ async def test_events_arrive_in_order_and_the_public_library_verifies_them(
     make_server: "Callable[..., Server]", make_deliverer: Callable[..., Deliverer]
 ) -> None:
     server, deliverer = make_server(), make_deliverer()
-    for one in STORY[:3]:
-        deliverer.submit(server.url, one)
+    submit(deliverer, server.url, *STORY[:3])
     assert await deliverer.drain(10)
     assert sequences(server.requests) == [0, 1, 2]
     for request, one in zip(server.requests, STORY, strict=False):
-        assert Webhook(SECRET.get_secret_value()).verify(request.body.decode(), request.headers)["type"] == one.type
+        assert Webhook(SECRET).verify(request.body.decode(), request.headers)["type"] == one.type
         assert request.headers["webhook-id"] == one.id
 
 
@@ -69,8 +81,7 @@ async def test_a_failed_attempt_is_repeated_with_the_same_id_and_body_and_order_
 ) -> None:
     statuses = [500, 404, 200, 200]
     server, deliverer = make_server(lambda _: answer_of(status=statuses.pop(0))), make_deliverer()
-    deliverer.submit(server.url, STORY[0])
-    deliverer.submit(server.url, STORY[1])
+    submit(deliverer, server.url, *STORY[:2])
     assert await deliverer.drain(10)
     assert sequences(server.requests) == [0, 0, 0, 1]
     assert len({request.headers["webhook-id"] for request in server.requests[:3]}) == 1
@@ -83,7 +94,7 @@ async def test_a_redirect_is_a_failure_and_is_not_followed(
     elsewhere = make_server()
     answers = [answer_of(status=307, headers={"location": elsewhere.url}), answer_of()]
     server, deliverer = make_server(lambda _: answers.pop(0)), make_deliverer()
-    deliverer.submit(server.url, STORY[0])
+    submit(deliverer, server.url, STORY[0])
     assert await deliverer.drain(10)
     assert len(server.requests) == 2
     assert elsewhere.requests == []
@@ -101,7 +112,7 @@ async def test_retry_after_is_obeyed(
         return answers.pop(0)
 
     server, deliverer = make_server(answer), make_deliverer()
-    deliverer.submit(server.url, STORY[0])
+    submit(deliverer, server.url, STORY[0])
     assert await deliverer.drain(10)
     assert times[1] - times[0] >= 1
 
@@ -111,8 +122,7 @@ async def test_a_wait_beyond_the_deadline_gives_up_at_once(
 ) -> None:
     answers = [answer_of(status=429, headers={"retry-after": "3600"}), answer_of()]
     server, deliverer = make_server(lambda _: answers.pop(0)), make_deliverer()
-    deliverer.submit(server.url, STORY[0])
-    deliverer.submit(server.url, STORY[1])
+    submit(deliverer, server.url, *STORY[:2])
     assert await deliverer.drain(10)
     assert sequences(server.requests) == [0, 1]
 
@@ -121,8 +131,7 @@ async def test_a_receiver_that_is_gone_is_not_asked_again(
     make_server: "Callable[..., Server]", make_deliverer: Callable[..., Deliverer], answer_of: Callable[..., Any]
 ) -> None:
     server, deliverer = make_server(lambda _: answer_of(status=410)), make_deliverer()
-    for one in STORY:
-        deliverer.submit(server.url, one)
+    submit(deliverer, server.url, *STORY)
     assert await deliverer.drain(10)
     assert len(server.requests) == 1
 
@@ -133,8 +142,7 @@ async def test_the_end_overtakes_progress_that_is_in_its_way_and_nothing_else(
     free = threading.Event()
     server = make_server(lambda _: answer_of(before=lambda: free.wait(10)))
     deliverer = make_deliverer(DeliveryPolicy(attempt_timeout_s=10))
-    for one in STORY:
-        deliverer.submit(server.url, one)
+    submit(deliverer, server.url, *STORY)
     await asyncio.to_thread(server.until, bool)
     free.set()
     assert await deliverer.drain(10)
@@ -148,8 +156,7 @@ async def test_a_full_queue_drops_progress_only(
     server = make_server(lambda _: answer_of(before=lambda: free.wait(10)))
     deliverer = make_deliverer(DeliveryPolicy(attempt_timeout_s=10, queue_limit=4))
     story = [event(0, S.PROVISIONING), event(1, S.STARTED), *(event(n, S.PROGRESS) for n in range(2, 50))]
-    for one in story:
-        deliverer.submit(server.url, one)
+    submit(deliverer, server.url, *story)
     await asyncio.to_thread(server.until, bool)
     free.set()
     assert await deliverer.drain(10)
@@ -163,8 +170,8 @@ async def test_a_slow_receiver_of_one_job_does_not_hold_up_another(
     free = threading.Event()
     slow = make_server(lambda _: answer_of(before=lambda: free.wait(10)))
     quick, deliverer = make_server(), make_deliverer(DeliveryPolicy(attempt_timeout_s=10))
-    deliverer.submit(slow.url, event(1, S.STARTED, "a"))
-    deliverer.submit(quick.url, event(1, S.STARTED, "b"))
+    submit(deliverer, slow.url, event(1, S.STARTED, "a"))
+    submit(deliverer, quick.url, event(1, S.STARTED, "b"))
     await asyncio.to_thread(quick.until, bool)
     free.set()
     assert await deliverer.drain(10)
@@ -177,7 +184,7 @@ async def test_a_receiver_that_never_answers_is_given_up(
     server = make_server(lambda _: answer_of(before=lambda: free.wait(30)))
     policy = DeliveryPolicy(attempt_timeout_s=0.05, terminal_deadline_s=0.2, first_wait_s=0.01)
     deliverer = make_deliverer(policy)
-    deliverer.submit(server.url, STORY[-1])
+    submit(deliverer, server.url, STORY[-1])
     assert await deliverer.drain(10)
     free.set()
     assert server.requests
@@ -187,7 +194,7 @@ async def test_a_receiver_that_never_answers_is_given_up(
 async def test_a_dead_or_broken_receiver_is_given_up(make_deliverer: Callable[..., Deliverer], url: str) -> None:
     policy = DeliveryPolicy(event_deadline_s=0.1, first_wait_s=0.01)
     deliverer = make_deliverer(policy)
-    deliverer.submit(url, STORY[0])
+    submit(deliverer, url, STORY[0])
     assert await deliverer.drain(10)
 
 
@@ -195,7 +202,7 @@ async def test_what_is_left_at_the_end_of_the_worker_is_dropped(
     make_server: "Callable[..., Server]", make_deliverer: Callable[..., Deliverer], answer_of: Callable[..., Any]
 ) -> None:
     server, deliverer = make_server(lambda _: answer_of(status=500)), make_deliverer(DeliveryPolicy())
-    deliverer.submit(server.url, STORY[-1])
+    submit(deliverer, server.url, STORY[-1])
     await asyncio.to_thread(server.until, bool)
     assert not await deliverer.drain(0.05)
 
@@ -204,8 +211,8 @@ async def test_a_job_that_runs_again_is_delivered_again(
     make_server: "Callable[..., Server]", make_deliverer: Callable[..., Deliverer]
 ) -> None:
     server, deliverer = make_server(), make_deliverer()
-    deliverer.submit(server.url, STORY[-1])
-    deliverer.submit(server.url, STORY[1])
+    submit(deliverer, server.url, STORY[-1])
+    submit(deliverer, server.url, STORY[1])
     await asyncio.to_thread(server.until, lambda requests: len(requests) == 2)
     assert await deliverer.drain(10)
     assert sorted(sequences(server.requests)) == [1, 4]

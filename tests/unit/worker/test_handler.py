@@ -22,7 +22,7 @@ from visgate_worker.artifacts import Uploader
 from visgate_worker.failures import JobFailedError
 from visgate_worker.handler import ColdStart, JobHandler, Services
 from visgate_worker.inputs import ImageInputs
-from visgate_worker.link import ActiveJob, Emitted, Ended, Link, Message, parse
+from visgate_worker.link import ActiveJob, Answers, Attempt, Emitted, Ended, Link, Message, parse
 from visgate_worker.logs import Masker
 from visgate_worker.model import LoadedModel
 from visgate_worker.runtime.base import OnStep
@@ -72,6 +72,7 @@ class Bench:
     model: "Future[LoadedModel]"
     store: "Server"
     link_end: int
+    answers: Answers
     progress: list[Any] = field(default_factory=list)
 
     def load(self) -> None:
@@ -113,9 +114,11 @@ def bench(make_server: "Callable[..., Server]") -> Iterator[Bench]:
     images = ImageInputs(EgressPolicy(allow_loopback=True))
     model: Future[LoadedModel] = Future()
     progress: list[Any] = []
+    answers = Answers()
     services = Services(
         settings=settings,
         link=Link(write_end),
+        answers=answers,
         model=model,
         images=images,
         uploader=uploader,
@@ -123,7 +126,7 @@ def bench(make_server: "Callable[..., Server]") -> Iterator[Bench]:
         mask=Masker({"HF_TOKEN": CANARY}).text,
         cold_start=ColdStart(0.1, 0.2),
     )
-    yield Bench(JobHandler(services), FakeRuntime(), model, make_server(), read_end, progress)
+    yield Bench(JobHandler(services), FakeRuntime(), model, make_server(), read_end, answers, progress)
     uploader.close()
     images.close()
     os.close(read_end)
@@ -165,7 +168,58 @@ def test_the_supervisor_is_told_the_same_and_can_speak_for_the_job(bench: Bench)
     assert job.job_id is not None
     assert JobRef.parse(job.job_id, SECRET) == JobRef("ep1", "job-1", TASK_ID)
     assert {event.data.job_id for event in result.events} == {job.job_id}
-    assert messages[-1] == Ended(succeeded=True, counts_as_failure=False)
+    assert messages[-1] == Ended(runpod_job_id="job-1", succeeded=True, counts_as_failure=False)
+
+
+LEDGER = {"get_url": "http://store/get", "put_url": "http://store/put"}
+
+
+def test_events_wait_for_the_number_of_the_attempt_and_the_generation_does_not(bench: Bench) -> None:
+    bench.load()
+    drawn: list[int] = []
+
+    def draw(step: int) -> None:
+        drawn.append(step)
+        if step == 4:
+            assert not [one for one in bench.messages() if isinstance(one, Emitted)]
+            bench.answers.take(Attempt(runpod_job_id="job-1", number=3).model_dump_json().encode())
+
+    bench.runtime.before_step = draw
+    result = bench.run(ledger=LEDGER)
+    assert drawn == [1, 2, 3, 4]
+    assert story(result.events)[:2] == [(2001, Status.STARTED), (2002, Status.PROGRESS)]
+    assert {event.data.attempt for event in result.events} == {3}
+    assert result.events[-1].id.endswith("_3_ready")
+
+
+def test_the_first_attempt_counts_from_one_and_tells_provisioning(bench: Bench) -> None:
+    bench.load()
+    bench.answers.take(Attempt(runpod_job_id="job-1", number=1).model_dump_json().encode())
+    result = bench.run(ledger=LEDGER)
+    assert story(result.events)[:2] == [(0, Status.PROVISIONING), (1, Status.STARTED)]
+
+
+def test_what_an_earlier_attempt_has_done_is_not_done_again(bench: Bench) -> None:
+    bench.load()
+    done = bench.run()
+    stored = len(bench.store.requests)
+    bench.messages()
+    answer = Attempt(runpod_job_id="job-1", number=1, finished=done.events[-1])
+    bench.runtime.before_step = lambda _: bench.answers.take(answer.model_dump_json().encode())
+    again = bench.run(ledger=LEDGER)
+    assert (again.artifacts, again.error, again.events) == (done.artifacts, None, done.events[-1:])
+    assert len(bench.store.requests) == stored
+    messages = bench.messages()
+    assert not [one for one in messages if isinstance(one, Emitted)]
+    assert messages[-1] == Ended(runpod_job_id="job-1", succeeded=True, counts_as_failure=False)
+
+
+def test_a_supervisor_that_does_not_answer_holds_nothing_up_for_ever(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("visgate_worker.job_events.ATTEMPT_LIMIT_S", 0.01)
+    bench.load()
+    assert story(bench.run(ledger=LEDGER).events)[0] == (0, Status.PROVISIONING)
 
 
 def test_an_announced_job_begins_with_started(bench: Bench) -> None:
@@ -212,7 +266,7 @@ def test_a_job_that_does_not_fit_is_refused_and_does_not_count(bench: Bench, mor
     assert result.error.code is ErrorCode.INVALID_REQUEST
     assert words in result.error.detail
     assert result.error.hint
-    assert bench.messages()[-1] == Ended(succeeded=False, counts_as_failure=False)
+    assert bench.messages()[-1] == Ended(runpod_job_id="job-1", succeeded=False, counts_as_failure=False)
 
 
 def test_input_that_is_no_job_is_an_error_that_names_the_field(bench: Bench) -> None:
@@ -239,7 +293,7 @@ def test_an_unexpected_error_is_one_failed_event_without_traceback_or_secret(ben
     assert result.events[-1].data.error is not None
     messages = bench.messages()
     assert CANARY not in repr(messages)
-    assert messages[-1] == Ended(succeeded=False, counts_as_failure=True)
+    assert messages[-1] == Ended(runpod_job_id="job-1", succeeded=False, counts_as_failure=True)
 
 
 def test_a_model_that_cannot_be_loaded_fails_the_job_with_the_reason(bench: Bench) -> None:
@@ -286,7 +340,7 @@ def test_cancelling_ends_the_generation_at_its_next_step(bench: Bench) -> None:
     assert last.status is Status.FAILED
     assert last.error is not None
     assert last.error.code is ErrorCode.CANCELLED
-    assert messages[-1] == Ended(succeeded=False, counts_as_failure=False)
+    assert messages[-1] == Ended(runpod_job_id="job-1", succeeded=False, counts_as_failure=False)
 
 
 def test_cancelling_does_not_wait_for_a_model_that_is_still_loading(bench: Bench) -> None:
@@ -294,4 +348,4 @@ def test_cancelling_does_not_wait_for_a_model_that_is_still_loading(bench: Bench
     begun.set()
     asyncio.run(cancel_when(bench, begun, lambda: None))
     assert not bench.model.done()
-    assert bench.messages()[-1] == Ended(succeeded=False, counts_as_failure=False)
+    assert bench.messages()[-1] == Ended(runpod_job_id="job-1", succeeded=False, counts_as_failure=False)

@@ -17,8 +17,8 @@ MESSAGES: tuple[Message, ...] = (
     Mark(),
     Fatal(code=ErrorCode.MODEL_NOT_FOUND, detail="two\nlines", hint="h"),
     ActiveJob(runpod_job_id="1", job_id=None, task_id="t", model_id="m", task=Task.TEXT2IMG, webhook_url=None),
-    Emitted(event=Event.of(DATA, timestamp=datetime(2026, 1, 1, tzinfo=UTC))),
-    Ended(succeeded=False, counts_as_failure=True),
+    Emitted(runpod_job_id="1", event=Event.of(DATA, timestamp=datetime(2026, 1, 1, tzinfo=UTC))),
+    Ended(runpod_job_id="1", succeeded=False, counts_as_failure=True),
 )
 
 

@@ -27,13 +27,15 @@ from visgate_worker.link import *
 link = Link(int(os.environ[LINK_FD_ENV]))
 def event(sequence, status):
     data = EventData(task_id=TASK_ID, sequence=sequence, status=status, model_id="m", task=Task.TEXT2IMG)
-    link.send(Emitted(event=Event.of(data, timestamp=datetime.now(UTC))))
+    link.send(Emitted(runpod_job_id="job-1", event=Event.of(data, timestamp=datetime.now(UTC))))
 def serve():
     link.send(Ready()); link.send(Loaded())
 def take():
     link.send(ActiveJob(runpod_job_id="job-1", job_id=None, task_id=TASK_ID, model_id="m", task=Task.TEXT2IMG,
                         webhook_url=WEBHOOK))
     event(0, Status.PROVISIONING); event(1, Status.STARTED)
+def end(**how):
+    link.send(Ended(runpod_job_id="job-1", **how))
 def wait():
     sys.stdin.buffer.read()
 """
@@ -129,7 +131,7 @@ def test_failures_in_a_row_end_the_worker_but_let_the_last_result_out(
             print("result was posted", flush=True); sys.exit(0)
         signal.signal(signal.SIGTERM, stop)
         for _ in range(2):
-            take(); link.send(Ended(succeeded=False, counts_as_failure=True))
+            take(); end(succeeded=False, counts_as_failure=True)
         wait()
     """
     worker = supervised(fail_twice, VISGATE_MAX_FAILURES="2", VISGATE_WATCHDOG_ACTION="scale_to_zero")
@@ -145,7 +147,7 @@ def test_a_fatal_error_acts_once_its_job_was_told(
     fatal = """
         link.send(Ready())
         link.send(Fatal(code=ErrorCode.MODEL_NOT_FOUND, detail="There is no such model."))
-        take(); event(2, Status.FAILED); link.send(Ended(succeeded=False, counts_as_failure=True))
+        take(); event(2, Status.FAILED); end(succeeded=False, counts_as_failure=True)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         wait()
     """
@@ -161,7 +163,7 @@ def test_being_told_to_stop_lets_the_running_job_end_and_is_no_failure(
 ) -> None:
     finish = """
         def stop(*_):
-            event(2, Status.READY); link.send(Ended(succeeded=True, counts_as_failure=False)); sys.exit(0)
+            event(2, Status.READY); end(succeeded=True, counts_as_failure=False); sys.exit(0)
         signal.signal(signal.SIGTERM, stop)
         serve(); take(); wait()
     """
@@ -193,7 +195,7 @@ def test_without_its_supervisor_the_serving_process_ends(
     code = """
         import threading
         from visgate_worker import serve as serving
-        threading.Thread(target=serving._end_with_supervisor, daemon=True).start()
+        threading.Thread(target=serving._hear, args=(Answers(),), daemon=True).start()
         helper = subprocess.Popen(["sleep", "600"])
         serve(); take(); time.sleep(600)
     """

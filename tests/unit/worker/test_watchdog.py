@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from tests.unit.worker.conftest import Server
 
 JOB = ActiveJob(runpod_job_id="1", job_id=None, task_id="t", model_id="m", task=Task.TEXT2IMG, webhook_url=None)
-FAILED = Ended(succeeded=False, counts_as_failure=True)
-REFUSED = Ended(succeeded=False, counts_as_failure=False)
-DONE = Ended(succeeded=True, counts_as_failure=False)
+FAILED = Ended(runpod_job_id="1", succeeded=False, counts_as_failure=True)
+REFUSED = Ended(runpod_job_id="1", succeeded=False, counts_as_failure=False)
+DONE = Ended(runpod_job_id="1", succeeded=True, counts_as_failure=False)
 
 
 def watch(*, serving: bool = True, **more: Any) -> Watch:
@@ -130,10 +130,10 @@ def test_the_sequence_to_go_on_from_is_the_running_jobs() -> None:
     one = watch()
     data = EventData(task_id="t", sequence=4, status=Status.PROGRESS, model_id="m", task=Task.TEXT2IMG)
     one.note(JOB, 1)
-    one.note(Emitted(event=Event.of(data, timestamp=datetime(2026, 1, 1, tzinfo=UTC))), 1)
-    assert one.last_sequence == 4
+    one.note(Emitted(runpod_job_id="1", event=Event.of(data, timestamp=datetime(2026, 1, 1, tzinfo=UTC))), 1)
+    assert one.last_sequences == {"1": 4}
     one.note(JOB, 2)
-    assert one.last_sequence == 0
+    assert one.last_sequences == {"1": 0}
 
 
 KEY = SecretStr("rpa_ENDPOINTKEYENDPOINTKEY")

@@ -29,6 +29,20 @@ class Status(StrEnum):
         return self in {Status.READY, Status.FAILED}
 
 
+SEQUENCES_OF_AN_ATTEMPT = 1_000
+"""How far apart the sequences of two attempts begin; a worker tells far fewer events of one."""
+
+
+def first_sequence(attempt: int) -> int:
+    """Return the sequence that an attempt's events follow."""
+    return (attempt - 1) * SEQUENCES_OF_AN_ATTEMPT
+
+
+def last_sequence(attempt: int) -> int:
+    """Return the sequence of an attempt's end when its worker could not tell it: after all that it can have told."""
+    return attempt * SEQUENCES_OF_AN_ATTEMPT - 1
+
+
 class _Wire(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -169,11 +183,19 @@ class Timings(_Wire):
 
 
 class EventError(_Wire):
-    """Why a job failed, fit for showing to the caller."""
+    """Why a job failed, fit for showing to the caller.
+
+    Args:
+        code: Stable code.
+        detail: What happened.
+        hint: What to do about it.
+        log_tail: The last lines of the worker's log, masked, where the worker itself failed and not the request.
+    """
 
     code: ErrorCode
     detail: str
     hint: str = ""
+    log_tail: tuple[str, ...] = ()
 
 
 class EventData(_Wire):
@@ -182,13 +204,16 @@ class EventData(_Wire):
     Args:
         task_id: The gateway's id of the request.
         job_id: The id for `GET /v1/jobs/{id}`; absent until Runpod has queued the job.
-        sequence: Order of the event within its job; the gateway's `provisioning` is 0.
+        attempt: How often the job has been begun; 2 and more when Runpod or its caller has tried it again.
+        sequence: Order of the event within its job; the gateway's `provisioning` is 0, and each attempt begins a
+            thousand further on, so that order needs nothing else.
         loading: How far the model is, in `progress` events before the first step.
         runtime: What executes the model, once that is known.
     """
 
     task_id: str
     job_id: str | None = None
+    attempt: int = Field(default=1, ge=1)
     sequence: int = Field(ge=0)
     status: Status
     model_id: str
@@ -220,12 +245,14 @@ class Event(_Wire):
     def id(self) -> str:
         """`webhook-id`: equal for every delivery of the same event.
 
-        A job's end has one id whoever tells it: its worker, the worker's supervisor, or a gateway that Runpod has told
-        of it. So a receiver that drops repeats sees it once.
+        The end of an attempt has one id whoever tells it: its worker, the worker's supervisor, or a gateway that Runpod
+        has told of it. So a receiver that drops repeats sees it once.
         """
-        status = self.data.status
-        which = status.value if status.is_terminal else f"{self.data.sequence:05d}"
-        return f"msg_{self.data.task_id.removeprefix('task_')}_{which}"
+        data = self.data
+        which = f"{data.sequence:05d}"
+        if data.status.is_terminal:
+            which = data.status.value if data.attempt == 1 else f"{data.attempt}_{data.status.value}"
+        return f"msg_{data.task_id.removeprefix('task_')}_{which}"
 
     def body(self) -> bytes:
         """Serialise once; signature and delivery use these exact bytes."""

@@ -18,10 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from visgate_contract.errors import ErrorCode
 from visgate_contract.events import Artifact, Event, LoadReport, RuntimeReport, Timings
+from visgate_contract.ledger import LedgerGrant
 from visgate_contract.redaction import Redactor
 from visgate_contract.tasks import TaskInput
 
 WEBHOOK_SECRET_ENV = "VISGATE_WEBHOOK_SECRET"  # noqa: S105, the name of a variable, not a secret
+WEBHOOK_KEY_ENV = "VISGATE_WEBHOOK_KEY"
 MODEL_ID_ENV = "VISGATE_MODEL_ID"
 MODEL_REVISION_ENV = "VISGATE_MODEL_REVISION"
 
@@ -54,6 +56,7 @@ class JobInput(_Wire):
         uploads: One for each artifact that the task can produce, in order.
         webhook_url: Receiver of the job's events, if any.
         announced: The receiver has acknowledged the gateway's `provisioning` event, so the worker does not repeat it.
+        ledger: Where the worker keeps what became of the job's events.
     """
 
     task_id: str = Field(pattern=r"^task_[0-9a-z]{26}$")
@@ -62,6 +65,7 @@ class JobInput(_Wire):
     uploads: tuple[Upload, ...] = Field(min_length=1)
     webhook_url: str | None = None
     announced: bool = False
+    ledger: LedgerGrant | None = None
 
 
 class JobProgress(_Wire):
@@ -82,11 +86,12 @@ class JobProgress(_Wire):
 
 
 class JobError(_Wire):
-    """Why a job failed."""
+    """Why a job failed; its fields are those of `EventError`."""
 
     code: ErrorCode
     detail: str
     hint: str = ""
+    log_tail: tuple[str, ...] = ()
 
 
 class JobResult(_Wire):

@@ -16,7 +16,7 @@ _SHAPES = re.compile(
     r"""
       \brpa_[A-Za-z0-9]{16,}            # Runpod API key
     | \bhf_[A-Za-z0-9]{16,}             # Hugging Face token
-    | \bwhsec_[A-Za-z0-9+/=]{16,}       # webhook secret
+    | \bwh(?:sec|sk)_[A-Za-z0-9+/=]{16,} # webhook secret, and private key
     | \b(?:AKIA|ASIA)[A-Z0-9]{16}\b     # AWS access key id
     | (?<=X-Amz-Signature=)[0-9a-f]{64} # the signature of a presigned URL
     | (?<=[Bb]earer\s)[A-Za-z0-9._~+/=-]{12,}

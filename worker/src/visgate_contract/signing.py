@@ -1,19 +1,24 @@
 """Webhook signatures and job ids, all derived: nothing has to be stored to check them.
 
-The platform has one signing key. Each user's webhook secret is derived from it and the `user_hash`, so the gateway can
-tell a caller their secret at any time, and the worker, which has only that user's secret, can sign for that user alone.
+The platform has one signing key. Each user's webhook secret and private key are derived from it and the `user_hash`, so
+the gateway can tell a caller their secret at any time, and the worker, which has only that user's, can sign for that
+user alone. How signatures with the private key are made is in `ed25519`.
 """
 
 import base64
+import hashlib
 import hmac
 import re
 import secrets
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from visgate_contract.errors import ContractError, ErrorCode
 
 WEBHOOK_SECRET_PREFIX = "whsec_"  # noqa: S105, a prefix, not a secret
+WEBHOOK_KEY_PREFIX = "whsk_"
+TENANT_LENGTH = 32
 MIN_SIGNING_KEY_BYTES = 24
 _JOB_ID = re.compile(
     r"job_(?P<endpoint>[A-Za-z0-9_]+)_(?P<job>[A-Za-z0-9-]+)(?:\.(?P<task>[0-9a-z]{26}))?_(?P<mac>[0-9a-f]{24})"
@@ -60,31 +65,78 @@ def derive_webhook_secret(signing_key: str, user_hash: str) -> str:
     Raises:
         ContractError: The signing key is too short to be one.
     """
+    return WEBHOOK_SECRET_PREFIX + _derived(signing_key, f"webhook:{user_hash}")
+
+
+def tenant_of(user_hash: str) -> str:
+    """Return the public name of a user, under which their public keys are found; it tells nothing about the hash.
+
+    Args:
+        user_hash: SHA-256 of the user's Runpod API key.
+    """
+    return hashlib.sha256(f"visgate tenant:{user_hash}".encode()).hexdigest()[:TENANT_LENGTH]
+
+
+def derive_webhook_key(signing_key: str, tenant: str) -> str:
+    """Return a user's private key for webhooks, `whsk_` and 32 bytes in base64 (Standard Webhooks 1.0.0, Ed25519).
+
+    Args:
+        signing_key: The platform's signing key, at least 24 characters.
+        tenant: The user's public name.
+
+    Raises:
+        ContractError: The signing key is too short to be one.
+    """
+    return WEBHOOK_KEY_PREFIX + _derived(signing_key, f"webhook key:{tenant}")
+
+
+def _derived(signing_key: str, purpose: str) -> str:
     if len(signing_key) < MIN_SIGNING_KEY_BYTES:
         detail = f"signing_key has {len(signing_key)} characters; at least {MIN_SIGNING_KEY_BYTES} are needed."
         raise ContractError(detail, hint="Make one with `openssl rand -base64 32`.")
-    mac = hmac.digest(signing_key.encode(), f"webhook:{user_hash}".encode(), "sha256")
-    return WEBHOOK_SECRET_PREFIX + base64.b64encode(mac).decode()
+    return base64.b64encode(hmac.digest(signing_key.encode(), purpose.encode(), "sha256")).decode()
 
 
-def webhook_headers(secret: str, message_id: str, body: bytes, *, timestamp: datetime) -> dict[str, str]:
-    """Return the headers of a delivery, signed as Standard Webhooks 1.0.0 says: HMAC-SHA256 over `id.timestamp.body`.
+Sign = Callable[[bytes], str]
+"""Makes one entry of `webhook-signature`."""
+
+
+def hmac_signature(secret: str) -> Sign:
+    """Return what signs with a secret, HMAC-SHA256 (`v1`).
 
     Args:
         secret: `whsec_` and base64.
-        message_id: Value of `webhook-id`.
-        body: The exact bytes that are sent.
-        timestamp: Time of this attempt, time zone aware.
     """
-    seconds = str(int(timestamp.timestamp()))
     key = base64.b64decode(secret.removeprefix(WEBHOOK_SECRET_PREFIX))
-    mac = hmac.digest(key, f"{message_id}.{seconds}.".encode() + body, "sha256")
-    return {
-        "content-type": "application/json",
-        "webhook-id": message_id,
-        "webhook-timestamp": seconds,
-        "webhook-signature": "v1," + base64.b64encode(mac).decode(),
-    }
+    return lambda content: "v1," + base64.b64encode(hmac.digest(key, content, "sha256")).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSigner:
+    """Signs deliveries as Standard Webhooks 1.0.0 says, with each of a user's keys.
+
+    Args:
+        signs: Makes of the signatures, in the order in which they are sent.
+    """
+
+    signs: tuple[Sign, ...] = field(repr=False)
+
+    def headers(self, message_id: str, body: bytes, *, timestamp: datetime) -> dict[str, str]:
+        """Return the headers of a delivery; what is signed is `id.timestamp.body`.
+
+        Args:
+            message_id: Value of `webhook-id`.
+            body: The exact bytes that are sent.
+            timestamp: Time of this attempt, time zone aware.
+        """
+        seconds = str(int(timestamp.timestamp()))
+        content = f"{message_id}.{seconds}.".encode() + body
+        return {
+            "content-type": "application/json",
+            "webhook-id": message_id,
+            "webhook-timestamp": seconds,
+            "webhook-signature": " ".join(sign(content) for sign in self.signs),
+        }
 
 
 @dataclass(frozen=True, slots=True)

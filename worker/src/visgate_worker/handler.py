@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,8 @@ from visgate_worker.adapters.base import Generation
 from visgate_worker.artifacts import File, Uploader, file_of, sha256
 from visgate_worker.failures import CALLERS_OWN, JobCancelledError, JobFailedError, summary
 from visgate_worker.inputs import ImageInputs
-from visgate_worker.link import ActiveJob, Emitted, Ended, Link, Mark
+from visgate_worker.job_events import JobEvents
+from visgate_worker.link import ActiveJob, Answers, Attempt, Ended, Link, Mark
 from visgate_worker.model import LoadedModel
 from visgate_worker.progress import ProgressReporter, SendUpdate, Throttle
 from visgate_worker.runtime.base import Clip, OnStep
@@ -51,6 +51,7 @@ class Services:
     Args:
         settings: The worker's settings.
         link: Way to the supervisor, which delivers events.
+        answers: What the supervisor says of the jobs.
         model: The model, being loaded or loaded.
         images: Brings the pictures that jobs begin from.
         uploader: Puts pictures into object storage.
@@ -61,6 +62,7 @@ class Services:
 
     settings: Settings
     link: Link
+    answers: Answers
     model: "Future[LoadedModel]"
     images: ImageInputs
     uploader: Uploader
@@ -119,9 +121,8 @@ class JobRun:
         self._taken = time.perf_counter()
         self._cancelled = threading.Event()
         self._wake = threading.Event()
-        self._events: list[Event] = []
-        self._job_id: str | None = None
-        self._reporter: ProgressReporter | None = None
+        self._runpod_job_id = str(job.get("id"))
+        self._finished: Event | None = None
         self._load: LoadReport | None = None
         self._timings: dict[str, float | None] = {}
 
@@ -136,39 +137,75 @@ class JobRun:
             job_input = JobInput.model_validate(self._job.get("input"))
         except ValidationError as error:
             return JobResult(task_id="", error=_invalid_input(error))
-        self._begin(job_input)
-        reporter = self._reporter = ProgressReporter(self._job, self._services.send_update)
+        reporter = ProgressReporter(self._job, self._services.send_update)
+        self._events = self._begin(job_input, reporter)
+        try:
+            return self._outcome(job_input, reporter)
+        finally:
+            self._services.answers.forget(self._runpod_job_id)
+
+    def _outcome(self, job_input: JobInput, reporter: ProgressReporter) -> JobResult:
         try:
             artifacts = self._work(job_input)
         except Exception as error:  # noqa: BLE001, every failure of a job ends here
             reporter.close()
+            if self._finished is not None:
+                return self._done_before(job_input, self._finished)
             return self._end(job_input, error=self._job_error(error))
         reporter.close()
         return self._end(job_input, artifacts=artifacts)
 
-    def _begin(self, job_input: JobInput) -> None:
-        services = self._services
-        runpod_job_id = str(self._job.get("id"))
-        secret = services.settings.webhook_secret
-        if secret is not None and services.settings.endpoint_id:
-            ref = JobRef(services.settings.endpoint_id, runpod_job_id, job_input.task_id)
-            self._job_id = ref.job_id(secret.get_secret_value())
+    def _begin(self, job_input: JobInput, reporter: ProgressReporter) -> JobEvents:
+        services, settings = self._services, self._services.settings
+        secret, job_id = settings.webhook_secret, None
+        if secret is not None and settings.endpoint_id:
+            ref = JobRef(settings.endpoint_id, self._runpod_job_id, job_input.task_id)
+            job_id = ref.job_id(secret.get_secret_value())
         services.link.send(
             ActiveJob(
-                runpod_job_id=runpod_job_id,
-                job_id=self._job_id,
+                runpod_job_id=self._runpod_job_id,
+                job_id=job_id,
                 task_id=job_input.task_id,
                 model_id=job_input.model_id,
                 task=job_input.params.task,
                 webhook_url=job_input.webhook_url,
+                ledger=job_input.ledger,
             )
+        )
+        attempt = services.answers.of(self._runpod_job_id) if job_input.ledger is not None else None
+        about = EventData(
+            task_id=job_input.task_id,
+            job_id=job_id,
+            sequence=0,
+            status=Status.PROVISIONING,
+            model_id=job_input.model_id,
+            task=job_input.params.task,
+            endpoint_id=settings.endpoint_id,
+            worker_id=settings.worker_id,
+        )
+        events = JobEvents(self._runpod_job_id, about, link=services.link, attempt=attempt, report=reporter.update)
+        if attempt is not None:
+            attempt.add_done_callback(self._answered)
+        return events
+
+    def _answered(self, answer: "Future[Attempt]") -> None:
+        """Stop what has been done before: its worker died when all was told, but before Runpod knew it."""
+        self._finished = answer.result().finished
+        if self._finished is not None:
+            self.cancel()
+
+    def _done_before(self, job_input: JobInput, event: Event) -> JobResult:
+        self._services.link.send(Ended(runpod_job_id=self._runpod_job_id, succeeded=True, counts_as_failure=False))
+        data = event.data
+        return JobResult(
+            task_id=job_input.task_id, artifacts=data.artifacts, timings=data.timings, load=data.load, events=(event,)
         )
 
     def _work(self, job_input: JobInput) -> tuple[Artifact, ...]:
         params = job_input.params
         if not job_input.announced:
-            self._emit(job_input, Status.PROVISIONING, sequence=0)
-        self._emit(job_input, Status.STARTED)
+            self._emit(Status.PROVISIONING)
+        self._emit(Status.STARTED)
         self._check(job_input)
         images = self._images(params)  # while the model is still being loaded
         model = self._await_model()
@@ -181,7 +218,7 @@ class JobRun:
             self._check_cancelled()
             self._services.link.send(Mark())
             if throttle.is_due(done):
-                self._emit(job_input, Status.PROGRESS, progress=Progress(step=min(done, steps), steps=steps))
+                self._emit(Status.PROGRESS, progress=Progress(step=min(done, steps), steps=steps))
 
         on_step(0)
         files: list[Future[Artifact]] = []
@@ -272,40 +309,22 @@ class JobRun:
         )
         status = Status.READY if error is None else Status.FAILED
         event_error = None if error is None else EventError.model_validate(error.model_dump())
-        self._emit(job_input, status, artifacts=artifacts, timings=timings, error=event_error)
+        events = self._events.end(status, load=self._load, artifacts=artifacts, timings=timings, error=event_error)
         counts = error is not None and error.code not in CALLERS_OWN
-        self._services.link.send(Ended(succeeded=error is None, counts_as_failure=counts))
+        self._services.link.send(
+            Ended(runpod_job_id=self._runpod_job_id, succeeded=error is None, counts_as_failure=counts)
+        )
         return JobResult(
             task_id=job_input.task_id,
             artifacts=artifacts,
             timings=timings,
             load=self._load,
             error=error,
-            events=tuple(self._events),
+            events=events,
         )
 
-    def _emit(self, job_input: JobInput, status: Status, *, sequence: int | None = None, **more: Any) -> None:
-        settings = self._services.settings
-        data = EventData(
-            task_id=job_input.task_id,
-            job_id=self._job_id,
-            sequence=self._next_sequence() if sequence is None else sequence,
-            status=status,
-            model_id=job_input.model_id,
-            task=job_input.params.task,
-            endpoint_id=settings.endpoint_id,
-            worker_id=settings.worker_id,
-            load=self._load,
-            **more,
-        )
-        event = Event.of(data, timestamp=datetime.now(UTC))
-        self._events.append(event)
-        self._services.link.send(Emitted(event=event))
-        if self._reporter is not None and not status.is_terminal:
-            self._reporter.update(tuple(self._events))
-
-    def _next_sequence(self) -> int:
-        return self._events[-1].data.sequence + 1 if self._events else 1
+    def _emit(self, status: Status, **more: Any) -> None:
+        self._events.emit(status, load=self._load, **more)
 
     def _check_cancelled(self) -> None:
         if self._cancelled.is_set():

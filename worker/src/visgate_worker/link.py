@@ -1,16 +1,19 @@
-"""What the serving process tells its supervisor: one JSON message a line, over a pipe.
+"""What the serving process and its supervisor tell each other: one JSON message a line, over pipes.
 
-Everything that must outlive the serving process goes this way: events for delivery, and signs of life.
+Everything that must outlive the serving process goes to the supervisor: events for delivery, and signs of life. The
+supervisor answers each job with its number in the job's ledger.
 """
 
 import os
 import threading
+from concurrent.futures import Future
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from visgate_contract.errors import ErrorCode
 from visgate_contract.events import Event
+from visgate_contract.ledger import LedgerGrant
 from visgate_contract.tasks import Task
 
 LINK_FD_ENV = "VISGATE_LINK_FD"
@@ -57,6 +60,7 @@ class ActiveJob(_Message):
         model_id: Model that was asked for.
         task: Task that was asked for.
         webhook_url: Receiver of the job's events.
+        ledger: Where to keep what becomes of the events.
     """
 
     kind: Literal["job"] = "job"
@@ -66,30 +70,39 @@ class ActiveJob(_Message):
     model_id: str
     task: Task
     webhook_url: str | None
+    ledger: LedgerGrant | None = None
 
 
 class Mark(_Message):
-    """The running job got further."""
+    """A running job got further."""
 
     kind: Literal["mark"] = "mark"
 
 
 class Emitted(_Message):
-    """An event of the running job, for delivery."""
+    """An event of a running job, for delivery.
+
+    Args:
+        runpod_job_id: The job.
+        event: The event.
+    """
 
     kind: Literal["event"] = "event"
+    runpod_job_id: str
     event: Event
 
 
 class Ended(_Message):
-    """The running job ended.
+    """A running job ended.
 
     Args:
+        runpod_job_id: The job.
         counts_as_failure: It failed for a reason that another job may meet too.
         succeeded: It delivered what was asked.
     """
 
     kind: Literal["ended"] = "ended"
+    runpod_job_id: str
     succeeded: bool
     counts_as_failure: bool
 
@@ -128,3 +141,46 @@ class Link:
         with self._lock:
             while line:
                 line = line[os.write(self._fd, line) :]
+
+
+class Attempt(_Message):
+    """The supervisor's answer to `ActiveJob`.
+
+    Args:
+        runpod_job_id: The job.
+        number: How often the job has been begun, with this time.
+        finished: The event with which an earlier attempt has already done the job; nothing has to be done again.
+    """
+
+    runpod_job_id: str
+    number: int = Field(ge=1)
+    finished: Event | None = None
+
+
+class Answers:
+    """The supervisor's answers, kept until the jobs that they are for ask."""
+
+    def __init__(self) -> None:
+        self._attempts: dict[str, Future[Attempt]] = {}
+        self._lock = threading.Lock()
+
+    def of(self, runpod_job_id: str) -> "Future[Attempt]":
+        """Return the answer for a job, to come or come already."""
+        with self._lock:
+            return self._attempts.setdefault(runpod_job_id, Future())
+
+    def take(self, line: bytes) -> None:
+        """Take in one line.
+
+        Raises:
+            pydantic.ValidationError: It is no answer.
+        """
+        attempt = Attempt.model_validate_json(line)
+        answer = self.of(attempt.runpod_job_id)
+        if not answer.done():
+            answer.set_result(attempt)
+
+    def forget(self, runpod_job_id: str) -> None:
+        """Drop what was said of a job that has ended."""
+        with self._lock:
+            self._attempts.pop(runpod_job_id, None)

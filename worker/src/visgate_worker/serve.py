@@ -14,9 +14,11 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+from pydantic import ValidationError
+
 from visgate_contract.addresses import EgressPolicy
 from visgate_contract.errors import VisgateError
-from visgate_worker.link import LINK_FD_ENV, Beat, Fatal, Link, Loaded, Ready
+from visgate_worker.link import LINK_FD_ENV, Answers, Beat, Fatal, Link, Loaded, Ready
 from visgate_worker.logs import Masker, log_to
 from visgate_worker.model import LoadedModel, as_load_failure, find, import_frameworks, load
 from visgate_worker.read_ahead import read_ahead
@@ -36,18 +38,19 @@ def main() -> int:
     first_line = time.time()
     interpreter_s = max(0.0, first_line - float(os.environ.get(STARTED_AT_ENV, first_line)))
     link = Link(int(os.environ[LINK_FD_ENV]))
-    threading.Thread(target=_end_with_supervisor, name="lifeline", daemon=True).start()
+    answers = Answers()
+    threading.Thread(target=_hear, args=(answers,), name="lifeline", daemon=True).start()
     log_to(logging.StreamHandler(sys.stdout))
     try:
         settings = Settings.from_environment()
     except VisgateError as error:
         link.send(Fatal(code=error.code, detail=error.detail, hint=error.hint))
         return 1
-    _serve(settings, link, round(interpreter_s, 6))
+    _serve(settings, link, answers, round(interpreter_s, 6))
     return 0
 
 
-def _serve(settings: Settings, link: Link, interpreter_s: float) -> None:
+def _serve(settings: Settings, link: Link, answers: Answers, interpreter_s: float) -> None:
     mask = Masker(os.environ).text
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
@@ -64,6 +67,7 @@ def _serve(settings: Settings, link: Link, interpreter_s: float) -> None:
         Services(
             settings=settings,
             link=link,
+            answers=answers,
             model=start.model,
             images=ImageInputs(EgressPolicy(allow_loopback=settings.allow_loopback)),
             uploader=Uploader(),
@@ -132,10 +136,13 @@ class _Start:
             self.model.set_result(model)
 
 
-def _end_with_supervisor() -> None:
-    """End this process and those it has started when the supervisor is gone, which closes standard input."""
-    while os.read(0, 1024):
-        pass
+def _hear(answers: Answers) -> None:
+    """Take the supervisor's answers; end this process and those it has started when it is gone and closes the pipe."""
+    for line in sys.stdin.buffer:
+        try:
+            answers.take(line)
+        except ValidationError:
+            log.warning("an answer of the supervisor was not understood")
     os.killpg(0, signal.SIGKILL)
 
 

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from visgate_contract.errors import ErrorCode, VisgateError
-from visgate_contract.jobs import MODEL_ID_ENV, MODEL_REVISION_ENV, WEBHOOK_SECRET_ENV
-from visgate_contract.signing import WEBHOOK_SECRET_PREFIX
+from visgate_contract.jobs import MODEL_ID_ENV, MODEL_REVISION_ENV, WEBHOOK_KEY_ENV, WEBHOOK_SECRET_ENV
+from visgate_contract.signing import WEBHOOK_KEY_PREFIX, WEBHOOK_SECRET_PREFIX
 
 
 class SettingsError(VisgateError):
@@ -49,6 +49,13 @@ def _webhook_secret(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
+def _webhook_key(value: SecretStr | None) -> SecretStr | None:
+    if value is not None and not re.fullmatch(WEBHOOK_KEY_PREFIX + r"[A-Za-z0-9+/]{43}=", value.get_secret_value()):
+        message = f"must be {WEBHOOK_KEY_PREFIX} and 32 bytes in base64"
+        raise ValueError(message)
+    return value
+
+
 Seconds = Annotated[float, Field(gt=0)]
 
 # Field of Settings → environment variable.
@@ -56,6 +63,7 @@ _ENVIRONMENT: Mapping[str, str] = {
     "model_id": MODEL_ID_ENV,
     "model_revision": MODEL_REVISION_ENV,
     "webhook_secret": WEBHOOK_SECRET_ENV,
+    "webhook_key": WEBHOOK_KEY_ENV,
     "volume_path": "VISGATE_VOLUME_PATH",
     "idle_timeout_s": "VISGATE_IDLE_TIMEOUT_S",
     "watchdog_action": "VISGATE_WATCHDOG_ACTION",
@@ -82,6 +90,7 @@ class Settings(BaseModel):
         model_id: Hub id of the one model that this worker serves.
         model_revision: Branch, tag or commit of the model; the default branch when left out.
         webhook_secret: The user's secret, with which events are signed; without it no webhook can be delivered.
+        webhook_key: The user's private key, with which events are signed, too.
         volume_path: Where the network volume is mounted.
         idle_timeout_s: Seconds without a job after which the worker ends; never when left out.
         watchdog_action: What the watchdog does to the endpoint.
@@ -105,6 +114,7 @@ class Settings(BaseModel):
     model_id: Annotated[str, AfterValidator(_model_id)]
     model_revision: Annotated[str | None, AfterValidator(_revision)] = None
     webhook_secret: Annotated[SecretStr | None, AfterValidator(_webhook_secret)] = None
+    webhook_key: Annotated[SecretStr | None, AfterValidator(_webhook_key)] = None
     volume_path: Path = Path("/runpod-volume")
     idle_timeout_s: Seconds | None = None
     watchdog_action: WatchdogAction = WatchdogAction.NONE

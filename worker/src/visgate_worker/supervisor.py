@@ -18,9 +18,11 @@ from datetime import UTC, datetime
 import httpx
 from pydantic import ValidationError
 
+from visgate_contract.ed25519 import PrivateKey
 from visgate_contract.errors import VisgateError
-from visgate_contract.events import Event, EventData, EventError, Status
-from visgate_contract.jobs import WEBHOOK_SECRET_ENV, JobError, JobResult
+from visgate_contract.events import Event, EventData, EventError, Status, first_sequence
+from visgate_contract.jobs import JobError, JobResult
+from visgate_contract.signing import WebhookSigner, hmac_signature
 from visgate_worker import link
 from visgate_worker.events import Deliverer
 from visgate_worker.logs import LineWriter, MaskedHandler, Masker, forward, log_to
@@ -78,7 +80,7 @@ class Supervisor:
         self._settings = settings
         self._child = child
         self._watch = Watch(settings, time.monotonic())
-        self._deliverer = Deliverer(settings.webhook_secret) if settings.webhook_secret else None
+        self._deliverer = Deliverer(_signer(settings), answer=self._answer)
         self._stop = asyncio.Event()
 
     async def run(self, link_fd: int) -> int:
@@ -99,13 +101,11 @@ class Supervisor:
             status = 0 if verdict.cause is Cause.IDLE else FAILURE
         _kill(self._child)
         await asyncio.wait([listener], timeout=TERMINATE_LIMIT_S)
-        if self._watch.job is not None:
-            await self._speak_for(self._watch.job, verdict)
+        await asyncio.gather(*(self._speak_for(job, verdict) for job in self._watch.jobs.values()))
         if not self._stop.is_set():
             await self._act()
-        if self._deliverer is not None:
-            await self._deliverer.drain(self._settings.shutdown_grace_s)
-            await self._deliverer.close()
+        await self._deliverer.drain(self._settings.shutdown_grace_s)
+        await self._deliverer.close()
         return status
 
     async def _until_over(self, listener: "asyncio.Task[None]") -> Verdict | None:
@@ -140,16 +140,19 @@ class Supervisor:
 
     def _receive(self, message: link.Message) -> None:
         self._watch.note(message, time.monotonic())
-        if isinstance(message, link.Emitted) and self._watch.job is not None:
-            self._deliver(self._watch.job, message.event)
+        match message:
+            case link.ActiveJob():
+                self._deliverer.begin(message)
+            case link.Emitted():
+                self._deliverer.submit(message.runpod_job_id, message.event)
 
-    def _deliver(self, job: link.ActiveJob, event: Event) -> None:
-        if job.webhook_url is None:
-            return
-        if self._deliverer is None:
-            log.warning("event %s is not delivered: %s is not set", event.id, WEBHOOK_SECRET_ENV)
-            return
-        self._deliverer.submit(job.webhook_url, event)
+    def _answer(self, attempt: link.Attempt) -> None:
+        """Tell the serving process which attempt of a job it has begun."""
+        pipe = self._child.stdin
+        if pipe is not None:
+            with contextlib.suppress(BrokenPipeError):  # it has just died, which is noticed elsewhere
+                pipe.write(attempt.model_dump_json().encode() + b"\n")
+                pipe.flush()
 
     async def _end_gracefully(self, grace_s: float) -> None:
         """Ask the SDK to stop: it finishes the running job, and is ended once that job's result had time to be posted.
@@ -161,7 +164,7 @@ class Supervisor:
         began = time.monotonic()
         while self._child.poll() is None:
             now = time.monotonic()
-            limit_s = grace_s if self._watch.job is not None else TERMINATE_LIMIT_S + self._watch.settling_s(began)
+            limit_s = grace_s if self._watch.jobs else TERMINATE_LIMIT_S + self._watch.settling_s(began)
             if now - began >= limit_s and self._watch.settling_s(now) == 0:
                 return
             await asyncio.sleep(CHECK_INTERVAL_S)
@@ -171,12 +174,14 @@ class Supervisor:
         return Verdict(Cause.STOPPED, "The worker was told to stop before the job was done.", "Send the request again.")
 
     async def _speak_for(self, job: link.ActiveJob, verdict: Verdict) -> None:
-        """Tell the receiver and Runpod that the running job has failed."""
+        """Tell the receiver and Runpod that a running job has failed."""
         error = JobError(code=verdict.code, detail=verdict.detail, hint=verdict.hint)
+        attempt = await self._deliverer.attempt_of(job.runpod_job_id)
         data = EventData(
             task_id=job.task_id,
             job_id=job.job_id,
-            sequence=self._watch.last_sequence + 1,
+            attempt=attempt,
+            sequence=max(self._watch.last_sequences[job.runpod_job_id], first_sequence(attempt)) + 1,
             status=Status.FAILED,
             model_id=job.model_id,
             task=job.task,
@@ -185,7 +190,7 @@ class Supervisor:
             error=EventError.model_validate(error.model_dump()),
         )
         event = Event.of(data, timestamp=datetime.now(UTC))
-        self._deliver(job, event)
+        self._deliverer.submit(job.runpod_job_id, event)
         url, key = self._settings.job_done_url, self._settings.runpod_worker_key
         if url is None or key is None:
             return
@@ -220,6 +225,16 @@ class Supervisor:
             log.error("%s", error)  # noqa: TRY400, the message says all
         else:
             log.warning("the watchdog did %s of endpoint %s", action, self._settings.endpoint_id)
+
+
+def _signer(settings: Settings) -> WebhookSigner | None:
+    secret, key = settings.webhook_secret, settings.webhook_key
+    if secret is None:
+        return None
+    signs = [hmac_signature(secret.get_secret_value())]
+    if key is not None:
+        signs.append(PrivateKey.of(key.get_secret_value()).webhook_signature)
+    return WebhookSigner(tuple(signs))
 
 
 def _kill(child: "subprocess.Popen[bytes]") -> None:

@@ -70,8 +70,8 @@ class Watch:
         self._failures = 0
         self._fatal: Fatal | None = None
         self._fatal_since = now
-        self.job: ActiveJob | None = None
-        self.last_sequence = 0
+        self.jobs: dict[str, ActiveJob] = {}
+        self.last_sequences: dict[str, int] = {}
 
     def note(self, message: Message, now: float) -> None:
         """Take in one message."""
@@ -86,11 +86,14 @@ class Watch:
             case Fatal():
                 self._fatal, self._fatal_since = message, now
             case ActiveJob():
-                self.job, self.last_sequence, self._since = message, 0, now
+                self.jobs[message.runpod_job_id], self._since = message, now
+                self.last_sequences[message.runpod_job_id] = 0
             case Emitted():
-                self.last_sequence = message.event.data.sequence
+                self.last_sequences[message.runpod_job_id] = message.event.data.sequence
             case Ended():
-                self.job, self._since, self._has_served = None, now, True
+                self.jobs.pop(message.runpod_job_id, None)
+                self.last_sequences.pop(message.runpod_job_id, None)
+                self._since, self._has_served = now, True
                 self._failures = self._failures + 1 if message.counts_as_failure else self._failures
                 self._failures = 0 if message.succeeded else self._failures
 
@@ -102,7 +105,7 @@ class Watch:
 
     def settling_s(self, now: float) -> float:
         """Return for how many seconds the SDK should be given time to post the last result."""
-        return max(0.0, RESULT_GRACE_S - (now - self._since)) if self._has_served and self.job is None else 0.0
+        return max(0.0, RESULT_GRACE_S - (now - self._since)) if self._has_served and not self.jobs else 0.0
 
     def died(self, status: int) -> Verdict:
         """Judge a serving process that ended by itself.
@@ -117,7 +120,7 @@ class Watch:
         return Verdict(Cause.DIED, detail, "Memory may have run out: use a larger GPU or ask for a smaller picture.")
 
     def _fatal_verdict(self, now: float) -> Verdict | None:
-        if self._fatal is None or self.job is not None:
+        if self._fatal is None or self.jobs:
             return None
         waited_long_enough = now - self._fatal_since >= FATAL_GRACE_S or self._failures > 0
         return self._from_fatal(self._fatal) if waited_long_enough else None
@@ -139,7 +142,7 @@ class Watch:
             silent_s, limit_s, what = now - self._since, settings.load_timeout_s, "load its model"
         else:
             # The event loop beats on while a generation hangs, so a job has to show progress of its own.
-            last = self._last_progress if self.job is not None else self._last_sign
+            last = self._last_progress if self.jobs else self._last_sign
             silent_s, limit_s, what = now - last, settings.hang_timeout_s, "give a sign of life"
         if silent_s < limit_s:
             return None
@@ -147,7 +150,7 @@ class Watch:
 
     def _idle_verdict(self, now: float) -> Verdict | None:
         limit_s = self._settings.idle_timeout_s
-        if limit_s is None or self.job is not None or not self._is_loaded or now - self._since < limit_s:
+        if limit_s is None or self.jobs or not self._is_loaded or now - self._since < limit_s:
             return None
         return Verdict(Cause.IDLE, f"There was no job for {limit_s:g} s.")
 

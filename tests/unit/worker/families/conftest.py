@@ -23,7 +23,7 @@ from visgate_contract.jobs import JobResult
 from visgate_worker.artifacts import Uploader
 from visgate_worker.handler import ColdStart, JobHandler, Services
 from visgate_worker.inputs import ImageInputs
-from visgate_worker.link import Link
+from visgate_worker.link import Answers, Link
 from visgate_worker.logs import Masker
 from visgate_worker.model import LoadedModel, find, import_frameworks, load
 from visgate_worker.settings import Settings
@@ -147,6 +147,7 @@ def _serve(name: str, volume: Path, store: "Server", outside: "Outside") -> Serv
     services = Services(
         settings=settings,
         link=outside.link,
+        answers=Answers(),
         model=future,
         images=outside.images,
         uploader=outside.uploader,
