@@ -5,12 +5,19 @@ variable, and forgotten with it.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
+from enum import Enum
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
 
 from visgate_contract.redaction import Redactor
 
 MAX_LINE_CHARACTERS = 4_000
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 _CONTROL.update({0x2028: "\\u2028", 0x2029: "\\u2029"})
 
@@ -20,43 +27,81 @@ class Masker:
 
     Args:
         secrets: Values to mask.
+        beneath: What it masks is masked, too; its patterns are built once for all that share it.
     """
 
-    __slots__ = ("_redactor", "_secrets")
+    __slots__ = ("_beneath", "_redactor", "_secrets")
 
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._secrets = list(secrets)
+    def __init__(self, secrets: Iterable[str] = (), *, beneath: "Masker | None" = None) -> None:
+        self._secrets = set(secrets)
+        self._beneath = beneath
         self._redactor: Redactor | None = None
 
-    def learn(self, secrets: Iterable[str]) -> None:
-        """Mask these values, too."""
-        self._secrets.extend(secrets)
-        self._redactor = None
+    def learn(self, secrets: Iterable[str]) -> bool:
+        """Mask these values, too; tell whether one is new."""
+        before = len(self._secrets)
+        self._secrets.update(secrets)
+        is_news = len(self._secrets) > before
+        if is_news:
+            self._redactor = None
+        return is_news
+
+    def fresh(self) -> "Masker":
+        """Return a masker of the platform's secrets alone."""
+        return Masker(beneath=self._beneath)
+
+    def learn_from(self, other: "Masker") -> bool:
+        """Mask what another one masks, too; tell whether something of it is new."""
+        return self.learn(other._secrets)  # noqa: SLF001, of its own kind
 
     def text(self, value: str) -> str:
         """Return the text with every known secret and every known shape of one replaced."""
-        return self._known().text(value)
+        return self.redactor().text(value)
 
-    def line(self, value: str) -> str:
-        """Return one line of a stream, masked also where a secret is broken over several lines."""
-        return self._known().line(value)
+    def stream(self) -> Callable[[str], str]:
+        """Return what masks the lines of one stream in order, also where a secret is broken over several."""
+        return self.redactor().stream()
 
-    def _known(self) -> Redactor:
+    def model(self, value: ModelT) -> ModelT:
+        """Return a copy of a model in which every text is masked; names of an enumeration stay."""
+        copy: ModelT = _walked(value, self.text)
+        return copy
+
+    def redactor(self) -> Redactor:
+        """Return what masks all that is known by now."""
         if self._redactor is None:
-            self._redactor = Redactor(self._secrets)
+            also = None if self._beneath is None else self._beneath.redactor()
+            self._redactor = Redactor(self._secrets, also=also)
         return self._redactor
 
     def __repr__(self) -> str:
         return "Masker(...)"
 
 
+def _walked(value: Any, mask: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return value if isinstance(value, Enum) else mask(value)
+    if isinstance(value, BaseModel):
+        return value.model_copy(update={name: _walked(getattr(value, name), mask) for name in type(value).model_fields})
+    if isinstance(value, (list, tuple)):
+        return type(value)(_walked(each, mask) for each in value)
+    if isinstance(value, dict):
+        return {key: _walked(each, mask) for key, each in value.items()}
+    return value
+
+
 _current: ContextVar[Masker | None] = ContextVar("visgate_gateway_masker", default=None)
 _shapes_only = Masker()
 
 
-def begin(platform_secrets: Iterable[str]) -> Masker:
-    """Start masking for one request and return its masker."""
-    masker = Masker(platform_secrets)
+def begin(platform: Masker, secrets: Iterable[str] = ()) -> Masker:
+    """Start masking for one request and return its masker.
+
+    Args:
+        platform: Masks the platform's secrets.
+        secrets: Those that the request is known to carry.
+    """
+    masker = Masker(secrets, beneath=platform)
     _current.set(masker)
     return masker
 
@@ -83,4 +128,9 @@ class MaskingFormatter(logging.Formatter):
 
     def masked(self, text: str) -> str:
         """Return a text without secrets, with control characters made visible."""
-        return self._platform.text(current().text(text)).translate(_CONTROL)
+        return visible((_current.get() or self._platform).text(text))
+
+
+def visible(text: str) -> str:
+    """Return a text whose control characters are written out, line ends and tabs apart."""
+    return text.translate(_CONTROL)

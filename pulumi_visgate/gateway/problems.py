@@ -223,12 +223,12 @@ def answer(problem: Problem, headers: Mapping[str, str] | None = None, *, scope:
         headers: Headers of the answer.
         scope: The request.
     """
-    stated = problem.model_copy(update={"request_id": scope.get(REQUEST_ID_KEY)})
+    stated = masking.current().model(problem).model_copy(update={"request_id": scope.get(REQUEST_ID_KEY)})
     status, media_type, document = problem.status, MEDIA_TYPE, stated.model_dump(mode="json", exclude_none=True)
     if scope["path"] == OPENAI_PATH:
         status, media_type = (400 if status == HTTPStatus.UNPROCESSABLE_ENTITY else status), "application/json"
         document = OpenAIEnvelope.of(stated).model_dump(mode="json")
-    body = masking.current().text(json.dumps(document, ensure_ascii=False))
+    body = json.dumps(document, ensure_ascii=False)
     return Response(body, status_code=status, headers=dict(headers or {}), media_type=media_type)
 
 

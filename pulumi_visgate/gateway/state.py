@@ -18,6 +18,8 @@ from pulumi_visgate.gateway.services.directory import Directory
 from pulumi_visgate.gateway.services.follow import Follower
 from pulumi_visgate.gateway.services.keys import Keys
 from pulumi_visgate.gateway.services.limiter import Limiter, new_valkey
+from pulumi_visgate.gateway.services.log_feed import Feeds
+from pulumi_visgate.gateway.services.observe import Observer
 from pulumi_visgate.gateway.services.provision import Provisioner
 from pulumi_visgate.gateway.services.submit import Submitter
 from pulumi_visgate.gateway.services.uploads import Uploads
@@ -67,6 +69,8 @@ class State:
         submitter: Accepts requests.
         callbacks: Answers Runpod's own calls.
         follower: Follows jobs.
+        observer: Looks at endpoints.
+        feeds: Reads worker logs.
         limiter: Counts requests.
         metrics: Counts everything else.
         tracing: Makes spans; None unless configured.
@@ -80,6 +84,8 @@ class State:
     submitter: Submitter
     callbacks: Callbacks
     follower: Follower
+    observer: Observer
+    feeds: Feeds
     limiter: Limiter
     metrics: Metrics
     tracing: "Tracing | None" = None
@@ -152,6 +158,8 @@ async def opened(settings: Settings, clients: Clients) -> AsyncIterator[State]:
             submitter,
             callbacks,
             Follower(seen=metrics.job_seen),
+            Observer(),
+            Feeds(),
             _limiter(settings, metrics, stack),
             metrics,
             tracing,

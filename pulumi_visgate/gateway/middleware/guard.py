@@ -35,7 +35,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, *, platform_secrets: Iterable[str] = ()) -> None:
         self._app = app
-        self._secrets = tuple(platform_secrets)
+        self._platform = masking.Masker(platform_secrets)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -43,7 +43,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        masking.begin((*self._secrets, *carried.secrets(scope)))
+        masking.begin(self._platform, carried.secrets(scope))
         request_id, traceparent = _ids(scope)
         logs.begin(request_id, traceparent)
         scope[problems.REQUEST_ID_KEY] = request_id

@@ -123,8 +123,7 @@ async def retry(job_id: JobId, caller: CurrentCaller, request: Request) -> JobVi
 
 def shown(ref: JobRef, job_id: str, job: JobStatus) -> JobView:
     """Return the caller's view of a job, with every secret masked that a worker may have put into it."""
-    text = job_view.view(ref, job_id, job).model_dump_json()
-    return JobView.model_validate_json(masking.current().text(text))
+    return masking.current().model(job_view.view(ref, job_id, job))
 
 
 async def status_of(caller: Caller, ref: JobRef, *, deadline_s: float) -> JobStatus:

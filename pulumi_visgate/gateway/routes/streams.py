@@ -1,7 +1,9 @@
 """Server-sent events: the events of a job, and the logs of its worker or of an endpoint."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
+from contextlib import aclosing
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
@@ -13,11 +15,12 @@ from pulumi_visgate.gateway.caller import Caller
 from pulumi_visgate.gateway.middleware.auth import CurrentCaller
 from pulumi_visgate.gateway.problems import problem_of
 from pulumi_visgate.gateway.routes.deployments import EndpointId
-from pulumi_visgate.gateway.routes.jobs import JobId, status_of
+from pulumi_visgate.gateway.routes.jobs import JobId
 from pulumi_visgate.gateway.routes.responses import problems
 from pulumi_visgate.gateway.services import log_tunnel
 from pulumi_visgate.gateway.services.job_view import Timeline
-from pulumi_visgate.gateway.services.log_tunnel import Tunnel
+from pulumi_visgate.gateway.services.log_cursor import MAX_CHARACTERS, Cursor
+from pulumi_visgate.gateway.services.log_tunnel import Lines, Tunnel
 from pulumi_visgate.gateway.services.submit import deadline
 from pulumi_visgate.gateway.state import State
 from pulumi_visgate.runpod.models.job import JobStatus
@@ -26,10 +29,13 @@ from visgate_contract.signing import JobRef
 
 router = APIRouter(tags=["streams"])
 
-RETRY_MS = 2_000
-_LOG_ID = re.compile(r"[!-~]{1,200}")
+SLOW_S = 60.0
+"""A client that takes nothing for so long is hung up on."""
+
+_RETRY = b"retry: 2000\n"
+_LOG_ID = re.compile(rf"[!-~]{{1,{MAX_CHARACTERS}}}")
 LastEventId = Annotated[
-    str | None, Header(alias="Last-Event-ID", description="Resume after this event.", max_length=200)
+    str | None, Header(alias="Last-Event-ID", description="Resume after this event.", max_length=MAX_CHARACTERS)
 ]
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {"description": "A stream of events.", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
@@ -76,14 +82,8 @@ async def job_logs(
     state = State.of(request)
     ref = caller.ref(job_id)
     first = await _status(state, caller, ref)
-    tunnel = Tunnel(
-        caller,
-        ref.endpoint_id,
-        state.follower,
-        last_event_id=_log_id(last_event_id),
-        since=log_tunnel.start_of(ref),
-    )
-    return _stream(state, _job_lines(tunnel, ref, first))
+    tunnel = _tunnel(state, caller, ref.endpoint_id, last_event_id, since=log_tunnel.start_of(ref))
+    return _stream(state, _log(tunnel, tunnel.job(ref, first)))
 
 
 @router.get(
@@ -98,46 +98,64 @@ async def endpoint_logs(
     """Stream the logs of all workers of one of your endpoints until you hang up, secrets masked."""
     state = State.of(request)
     async with deadline(state.settings.deadline_s):
-        await caller.runpod.list_endpoint_workers(endpoint_id)
-    tunnel = Tunnel(caller, endpoint_id, state.follower, last_event_id=_log_id(last_event_id))
-    return _stream(state, _endpoint_lines(tunnel))
+        await state.observer.health(caller, endpoint_id)
+    tunnel = _tunnel(state, caller, endpoint_id, last_event_id)
+    return _stream(state, _log(tunnel, tunnel.endpoint()))
+
+
+def _tunnel(
+    state: State, caller: Caller, endpoint_id: str, last_event_id: str | None, *, since: datetime | None = None
+) -> Tunnel:
+    seen = last_event_id if last_event_id and _LOG_ID.fullmatch(last_event_id) else ""
+    return Tunnel(
+        caller,
+        endpoint_id,
+        feeds=state.feeds,
+        observer=state.observer,
+        follower=state.follower,
+        cursor=Cursor(seen),
+        since=since,
+    )
 
 
 async def _status(state: State, caller: Caller, ref: JobRef) -> JobStatus:
-    return state.follower.known(caller, ref) or await status_of(caller, ref, deadline_s=state.settings.deadline_s)
+    async with deadline(state.settings.deadline_s):
+        return await state.follower.begin(caller, ref)
 
 
-def _stream(state: State, content: AsyncIterator[ServerSentEvent]) -> EventSourceResponse:
+def _stream(state: State, content: AsyncGenerator[bytes, None]) -> EventSourceResponse:
     return EventSourceResponse(
         _counted(state.metrics.streams, _closing_with_problem(content)),
         ping=state.settings.heartbeat_s,
         ping_message_factory=_Heartbeat,
         sep="\n",
-        send_timeout=30.0,
+        send_timeout=SLOW_S,
     )
 
 
-async def _counted(streams: Gauge, content: AsyncIterator[ServerSentEvent]) -> AsyncIterator[ServerSentEvent]:
+async def _counted(streams: Gauge, content: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
     with streams.track_inprogress():
-        async for event in content:
-            yield event
+        async with aclosing(content):
+            async for some in content:
+                yield some
 
 
-async def _closing_with_problem(content: AsyncIterator[ServerSentEvent]) -> AsyncIterator[ServerSentEvent]:
+async def _closing_with_problem(content: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
     """Open the stream at once, pass it on, and end it with a problem event where it fails.
 
     How soon to come back is said with the first event: some clients take a `retry` alone for an event.
     """
-    yield ServerSentEvent(comment="connected")
-    retry: int | None = RETRY_MS
+    yield b": connected\n\n"
+    retry = _RETRY
     try:
-        async for event in content:
-            event.retry, retry = retry, None
-            yield event
+        async with aclosing(content):
+            async for some in content:
+                yield retry + some
+                retry = b""
     except VisgateError as error:
         problem, _ = problem_of(error)
-        text = masking.current().text(problem.model_dump_json(exclude_none=True))
-        yield ServerSentEvent(data=text, event="error")
+        text = masking.current().model(problem).model_dump_json(exclude_none=True)
+        yield retry + _event("error", text)
 
 
 async def _timeline(state: State, caller: Caller, ref: JobRef, job_id: str) -> Timeline:
@@ -148,29 +166,30 @@ async def _timeline(state: State, caller: Caller, ref: JobRef, job_id: str) -> T
     return Timeline(ref, job_id, about=(endpoint.model_id, endpoint.name.task) if endpoint else None)
 
 
-async def _events(statuses: AsyncIterator[JobStatus], timeline: Timeline, seen: int) -> AsyncIterator[ServerSentEvent]:
+async def _events(statuses: AsyncIterator[JobStatus], timeline: Timeline, seen: int) -> AsyncGenerator[bytes, None]:
     async for status in statuses:
         for event in timeline.events(status):
             if event.data.sequence > seen:
                 seen = event.data.sequence
-                text = masking.current().text(event.body().decode())
-                yield ServerSentEvent(data=text, event=event.type, id=str(seen))
+                text = masking.current().model(event).body().decode()
+                yield _event(event.type, text, str(seen))
 
 
-async def _job_lines(tunnel: Tunnel, ref: JobRef, first: JobStatus) -> AsyncIterator[ServerSentEvent]:
-    async with tunnel:
-        until = tunnel.follow_job(ref, first)
-        async for line_id, line in tunnel.lines(until):
-            yield ServerSentEvent(data=line.model_dump_json(), event="log", id=line_id or None)
-        yield ServerSentEvent(data="{}", event="end")
+async def _log(tunnel: Tunnel, watching: Coroutine[None, None, None]) -> AsyncGenerator[bytes, None]:
+    """Yield log lines as events, many in one piece where many are there."""
+    async with tunnel, aclosing(tunnel.lines(watching)) as found:
+        async for some in found:
+            yield b"".join(_written(some))
+    yield _event("end", "{}")
 
 
-async def _endpoint_lines(tunnel: Tunnel) -> AsyncIterator[ServerSentEvent]:
-    async with tunnel:
-        tunnel.follow_endpoint()
-        async for line_id, line in tunnel.lines():
-            yield ServerSentEvent(data=line.model_dump_json(), event="log", id=line_id or None)
+def _written(some: Lines) -> Iterator[bytes]:
+    if some.lost:
+        yield _event("gap", f'{{"lost":{some.lost}}}')
+    for line_id, data in some.lines:
+        yield _event("log", data, line_id)
 
 
-def _log_id(last_event_id: str | None) -> str:
-    return last_event_id if last_event_id and _LOG_ID.fullmatch(last_event_id) else ""
+def _event(name: str, data: str, event_id: str = "") -> bytes:
+    identity = f"id: {event_id}\n" if event_id else ""
+    return f"{identity}event: {name}\ndata: {data}\n\n".encode()

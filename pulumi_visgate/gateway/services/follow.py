@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pulumi_visgate.gateway.caller import Caller
+from pulumi_visgate.gateway.services.observe import Shared
 from pulumi_visgate.runpod.errors import DeadlineExceeded, RateLimited, RunpodError, RunpodUnreachable, ServerFault
 from pulumi_visgate.runpod.models.job import JobStatus
 from visgate_contract.signing import JobRef
@@ -121,6 +122,20 @@ class Follower:
     def __init__(self, *, seen: Callable[[JobStatus], None] = lambda _status: None) -> None:
         self._seen = seen
         self._polls: dict[tuple[str, str, str], _Poll] = {}
+        self._beginning = Shared[JobStatus](trusted_s=0)
+
+    async def begin(self, caller: Caller, ref: JobRef) -> JobStatus:
+        """Return a job's status as somebody who listens has just seen it, or ask once for everyone who begins now.
+
+        Raises:
+            RunpodError: Runpod refused or did not answer.
+        """
+        poll = self._polls.get(_key(caller, ref))
+        if poll is not None and poll.error is None:
+            return poll.known
+        return await self._beginning.get(
+            _key(caller, ref), lambda: caller.runpod.job_status(ref.endpoint_id, ref.runpod_job_id)
+        )
 
     async def statuses(self, caller: Caller, ref: JobRef, first: JobStatus) -> AsyncGenerator[JobStatus, None]:
         """Yield a job's status whenever it changed, beginning with the one at hand, until it is final.
@@ -145,11 +160,6 @@ class Follower:
                     raise poll.error
                 else:
                     await poll.news()
-
-    def known(self, caller: Caller, ref: JobRef) -> JobStatus | None:
-        """Return a job's status as somebody who listens has just seen it, or None if nobody does."""
-        poll = self._polls.get(_key(caller, ref))
-        return poll.known if poll is not None and poll.error is None else None
 
     async def changed(self, caller: Caller, ref: JobRef, first: JobStatus, *, wait_s: float) -> JobStatus:
         """Return a job's status as soon as it differs from the one at hand, or what it is after `wait_s` seconds."""

@@ -84,10 +84,22 @@ async def test_questions_end_with_the_last_listener() -> None:
             assert (await anext(first)).status == (await anext(second)).status == "IN_QUEUE"
             (poll,) = follower._polls.values()
         assert not poll.task.cancelling()
-        assert follower.known(caller(runpod), REF) is poll.known
-        assert follower.known(caller(runpod, "b"), REF) is None
+        before = runpod.calls
+        assert await follower.begin(caller(runpod), REF) is poll.known
+        assert runpod.calls == before
     assert poll.task.cancelling()
     assert not follower._polls
+
+
+async def test_those_who_begin_together_ask_once() -> None:
+    runpod, follower = Runpod(), Follower()
+    async with asyncio.timeout(10):
+        found = await asyncio.gather(*(follower.begin(caller(runpod), REF) for _ in range(20)))
+        assert runpod.calls == 1
+        await follower.begin(caller(runpod), REF)
+        await follower.begin(caller(runpod, "b"), REF)
+    assert runpod.calls == 3
+    assert all(status is found[0] for status in found)
 
 
 async def test_a_refusal_reaches_everybody_and_passing_faults_nobody() -> None:
