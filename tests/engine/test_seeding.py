@@ -25,7 +25,7 @@ from pulumi_visgate.resources._settings import S3Settings, Settings
 from pulumi_visgate.resources.errors import HubError
 from pulumi_visgate.resources.model_cache import ModelCacheCrud
 from tests.engine.conftest import S3_KEY_ID, S3_SECRET, Stack, until
-from visgate_worker.sources import find_model
+from visgate_worker.sources.search import Places, find_model
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -189,14 +189,16 @@ def test_another_revision_copies_what_is_equal_and_the_former_one_goes_last(
     with pytest.raises(HubError, match="answered 404"):
         seeded(settings, bucket, outs, revision="v2")
     _mount(s3, bucket, tmp_path / "half")
-    assert find_model(tmp_path / "half", MODEL, "v1").path.name == old  # whole, and still the current one
+    assert (
+        find_model(Places(volume=tmp_path / "half", cache=tmp_path / "cache"), MODEL, "v1").path.name == old
+    )  # whole, and still the current one
 
     outs = seeded(settings, bucket, outs, revision="v2")
     holds(s3, bucket, new, second)
     assert set(hub.served) == {"model_index.json", WEIGHTS}
     _mount(s3, bucket, tmp_path / "done")
     for revision in (None, "v2", new):
-        assert find_model(tmp_path / "done", MODEL, revision).path.name == new
+        assert find_model(Places(volume=tmp_path / "done", cache=tmp_path / "cache"), MODEL, revision).path.name == new
     ModelCacheCrud(Session(settings)).delete("id", outs)
     assert objects(s3, bucket) == {}
 

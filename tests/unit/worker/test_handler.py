@@ -14,9 +14,10 @@ from PIL import Image
 from visgate_contract.addresses import EgressPolicy
 from visgate_contract.capabilities import capability_of
 from visgate_contract.errors import ErrorCode
-from visgate_contract.events import Event, LoadReport, Status
+from visgate_contract.events import Event, LoadProgress, LoadReport, Status
 from visgate_contract.jobs import JobProgress, JobResult
 from visgate_contract.signing import JobRef, derive_webhook_secret
+from visgate_worker import handler
 from visgate_worker.adapters.base import Generation
 from visgate_worker.artifacts import Uploader
 from visgate_worker.failures import JobFailedError
@@ -74,6 +75,7 @@ class Bench:
     link_end: int
     answers: Answers
     progress: list[Any] = field(default_factory=list)
+    loading: Callable[[], LoadProgress | None] = lambda: None
 
     def load(self) -> None:
         self.model.set_result(
@@ -125,8 +127,10 @@ def bench(make_server: "Callable[..., Server]") -> Iterator[Bench]:
         send_update=lambda _, update: progress.append(update),
         mask=Masker({"HF_TOKEN": CANARY}).text,
         cold_start=ColdStart(0.1, 0.2),
+        loading=lambda: made.loading(),  # noqa: PLW0108, a test may replace it
     )
-    yield Bench(JobHandler(services), FakeRuntime(), model, make_server(), read_end, answers, progress)
+    made = Bench(JobHandler(services), FakeRuntime(), model, make_server(), read_end, answers, progress)
+    yield made
     uploader.close()
     images.close()
     os.close(read_end)
@@ -225,6 +229,27 @@ def test_a_supervisor_that_does_not_answer_holds_nothing_up_for_ever(
 def test_an_announced_job_begins_with_started(bench: Bench) -> None:
     bench.load()
     assert story(bench.run(announced=True).events)[0] == (1, Status.STARTED)
+
+
+def test_while_the_model_is_on_its_way_events_say_how_far_it_is(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handler, "LOAD_INTERVAL_S", 0.001)
+    steps = iter([None, (10, 100), (11, 100), (15, 100), (100, 100)])
+
+    def loading() -> LoadProgress | None:
+        try:
+            step = next(steps)
+        except StopIteration:
+            if not bench.model.done():
+                bench.load()
+            return None
+        return None if step is None else LoadProgress(source="s3", done_bytes=step[0], total_bytes=step[1])
+
+    bench.loading = loading
+    result = bench.run()
+    told = [event.data.loading.done_bytes for event in result.events if event.data.loading is not None]
+    assert told == [10, 15, 100]
+    assert {event.data.status for event in result.events if event.data.loading} == {Status.PROGRESS}
+    assert result.events[-1].data.loading is None
 
 
 def test_the_second_job_finds_the_model_in_memory(bench: Bench) -> None:

@@ -21,6 +21,7 @@ from visgate_worker.artifacts import encode
 from visgate_worker.failures import JobCancelledError, JobFailedError
 from visgate_worker.model import LoadedModel, find, import_frameworks, load
 from visgate_worker.settings import Settings
+from visgate_worker.sources.hub import Hub
 
 
 @pytest.fixture(scope="module")
@@ -179,13 +180,14 @@ def test_a_model_that_cannot_serve_is_refused_before_its_weights_are_read(
     assert getattr(caught.value, "code", None) is code
 
 
-def test_missing_weights_are_a_load_failure_without_the_volumes_path(tmp_path: Path) -> None:
+def test_missing_weights_are_a_load_failure_without_the_volumes_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Hub, "download", lambda *_, **__: None)
     folder = tmp_path / "models/org/name"
     folder.mkdir(parents=True)
     index = {"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"]}
     (folder / "model_index.json").write_text(json.dumps(index))
-    found = find(Settings(model_id="org/name", volume_path=tmp_path))
-    assert found.capability.family is Family.STABLE_DIFFUSION
-    with pytest.raises(JobFailedError, match="could not be loaded") as caught:
-        load(found, framework_import_s=0)
+    with pytest.raises(JobFailedError, match="is not whole: unet is missing") as caught:
+        find(Settings(model_id="org/name", volume_path=tmp_path))
     assert caught.value.code is ErrorCode.MODEL_LOAD_FAILED

@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from visgate_contract.errors import ErrorCode, VisgateError
-from visgate_contract.events import Artifact, Event, EventData, EventError, LoadReport, Progress, Status, Timings
+from visgate_contract.events import (
+    Artifact,
+    Event,
+    EventData,
+    EventError,
+    LoadProgress,
+    LoadReport,
+    Progress,
+    Status,
+    Timings,
+)
 from visgate_contract.jobs import JobError, JobInput, JobResult
 from visgate_contract.signing import JobRef
 from visgate_contract.tasks import MAX_SEED, TaskInput, field_path, image_references
@@ -26,7 +36,7 @@ from visgate_worker.inputs import ImageInputs
 from visgate_worker.job_events import JobEvents
 from visgate_worker.link import ActiveJob, Answers, Attempt, Ended, Link, Mark
 from visgate_worker.model import LoadedModel
-from visgate_worker.progress import ProgressReporter, SendUpdate, Throttle
+from visgate_worker.progress import LOAD_INTERVAL_S, LoadThrottle, ProgressReporter, SendUpdate, Throttle
 from visgate_worker.runtime.base import Clip, OnStep
 from visgate_worker.settings import Settings
 
@@ -58,6 +68,7 @@ class Services:
         send_update: The SDK's `progress_update`.
         mask: Removes secrets from text.
         cold_start: For the timings of the first job.
+        loading: Tells how far the model is while it is on its way.
     """
 
     settings: Settings
@@ -69,6 +80,7 @@ class Services:
     send_update: SendUpdate
     mask: Callable[[str], str]
     cold_start: ColdStart
+    loading: Callable[[], LoadProgress | None] = lambda: None
 
 
 class JobHandler:
@@ -257,9 +269,12 @@ class JobRun:
         return picture
 
     def _await_model(self) -> LoadedModel:
-        loading = self._services.model
+        loading, throttle = self._services.model, LoadThrottle()
         loading.add_done_callback(lambda _: self._wake.set())
-        self._wake.wait()
+        while not self._wake.wait(LOAD_INTERVAL_S):
+            progress = self._services.loading()
+            if throttle.is_due(progress):
+                self._emit(Status.PROGRESS, loading=progress)
         self._check_cancelled()
         model = loading.result()
         if self._is_first:
@@ -267,6 +282,7 @@ class JobRun:
             start = self._services.cold_start
             self._timings |= {"interpreter_s": start.interpreter_s, "sdk_import_s": start.sdk_import_s}
             self._timings |= {"framework_import_s": model.framework_import_s, "load_s": model.report.seconds}
+            self._timings["find_s"] = model.find_s
         else:
             self._load = model.in_memory
         return model

@@ -1,8 +1,10 @@
 """The one model of this worker: found and loaded; the serving process keeps it in memory from job to job."""
 
 import logging
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -14,8 +16,9 @@ from visgate_worker.adapters.adapter import Adapter
 from visgate_worker.adapters.signatures import signature_of
 from visgate_worker.failures import JobFailedError, summary
 from visgate_worker.runtime.base import Runtime
-from visgate_worker.settings import Settings
-from visgate_worker.sources import ModelFolder, find_model
+from visgate_worker.settings import Settings, Verify
+from visgate_worker.sources.folder import ModelFolder
+from visgate_worker.sources.search import Places, Report, find_model
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +33,7 @@ class LoadedModel:
         capability: What its pipeline is for.
         report: Where it came from.
         framework_import_s: Seconds that importing torch and diffusers took.
+        find_s: What finding it took.
     """
 
     model_id: str
@@ -37,6 +41,7 @@ class LoadedModel:
     capability: Capability
     report: LoadReport
     framework_import_s: float
+    find_s: float = 0.0
     _adapters: dict[Task, Adapter] = field(default_factory=dict, repr=False)
 
     def adapter(self, task: Task) -> Adapter:
@@ -74,28 +79,62 @@ class FoundModel:
     seconds: float
 
 
-def find(settings: Settings) -> FoundModel:
+def find(settings: Settings, *, report: Report = lambda _: None) -> FoundModel:
     """Find the worker's model and see that it can do anything at all, before gigabytes are read.
+
+    Args:
+        settings: The worker's settings.
+        report: Told how far a download is.
 
     Raises:
         VisgateError: `model_not_found`, `model_load_failed` or `task_not_supported`.
     """
     began = time.perf_counter()
     with as_load_failure():
-        folder = find_model(settings.volume_path, settings.model_id, settings.model_revision, token=settings.hf_token)
+        places = Places(
+            volume=settings.volume_path,
+            cache=settings.cache_path.expanduser(),
+            store_url=settings.models_url,
+            store_token=settings.models_token,
+            hf_token=settings.hf_token,
+            digests=settings.verify is Verify.DIGEST,
+        )
+        folder = find_model(places, settings.model_id, settings.model_revision, report=report)
         capability = capability_of(folder.index(), {part: folder.config_of(part) for part in CONFIGURED_PARTS})
     if not capability.tasks:
         capability.route(Task.TEXT2IMG, model_id=settings.model_id)
     return FoundModel(settings.model_id, folder, capability, time.perf_counter() - began)
 
 
-def import_frameworks(capability: Capability) -> float:
-    """Import torch, diffusers and the pipeline's class, which take longer than most models; returns the seconds."""
-    began = time.perf_counter()
-    from visgate_worker.runtime.eager import import_pipeline  # noqa: PLC0415, brings torch and diffusers
+class Frameworks:
+    """Imports torch and diffusers, which take longer than most models, in the background."""
 
-    import_pipeline(capability.pipeline)
-    return round(time.perf_counter() - began, 6)
+    def __init__(self) -> None:
+        self._done: Future[float] = Future()
+        threading.Thread(target=self._import, name="frameworks", daemon=True).start()
+
+    def _import(self) -> None:
+        began = time.perf_counter()
+        try:
+            import visgate_worker.runtime.eager  # noqa: F401, PLC0415, brings torch and diffusers
+        except BaseException as error:  # noqa: BLE001, whoever waits meets it
+            self._done.set_exception(error)
+        else:
+            self._done.set_result(time.perf_counter() - began)
+
+    def wait(self, capability: Capability) -> float:
+        """Wait until they are there, and import the pipeline's class; returns the seconds that all of it took."""
+        seconds = self._done.result()
+        began = time.perf_counter()
+        from visgate_worker.runtime.eager import import_pipeline  # noqa: PLC0415, by now it is there
+
+        import_pipeline(capability.pipeline)
+        return round(seconds + time.perf_counter() - began, 6)
+
+
+def import_frameworks(capability: Capability) -> float:
+    """Import torch, diffusers and the pipeline's class; returns the seconds."""
+    return Frameworks().wait(capability)
 
 
 def load(found: FoundModel, *, framework_import_s: float) -> LoadedModel:
@@ -115,10 +154,19 @@ def load(found: FoundModel, *, framework_import_s: float) -> LoadedModel:
         runtime = EagerRuntime()
         runtime.load(found.folder.path)
         seconds = found.seconds + time.perf_counter() - began
-        size_bytes = found.folder.size_bytes()
-    report = LoadReport(source=found.folder.source, size_bytes=size_bytes, seconds=round(seconds, 6))
-    log.info("model %s loaded from %s: %d bytes in %.3f s", found.model_id, report.source, size_bytes, seconds)
-    return LoadedModel(found.model_id, runtime, found.capability, report, framework_import_s)
+        folder = found.folder
+        report = LoadReport(
+            source=folder.source,
+            size_bytes=folder.size_bytes(),
+            seconds=round(seconds, 6),
+            fetched_bytes=folder.fetched_bytes,
+            fetch_s=folder.fetch_s,
+            repaired_files=folder.repaired_files,
+        )
+    log.info("model %s loaded from %s: %d bytes in %.3f s", found.model_id, report.source, report.size_bytes, seconds)
+    return LoadedModel(
+        found.model_id, runtime, found.capability, report, framework_import_s, find_s=round(found.seconds, 6)
+    )
 
 
 @contextmanager

@@ -10,13 +10,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from visgate_contract.events import Event
+from visgate_contract.events import Event, LoadProgress
 from visgate_contract.jobs import JobProgress
 
 log = logging.getLogger(__name__)
 
 MIN_INTERVAL_S = 0.5
 MIN_FRACTION = 0.1
+LOAD_FRACTION = 0.05
+LOAD_INTERVAL_S = 1.0
 UPDATE_LIMIT_S = 10.0
 CLOSE_LIMIT_S = 3.0
 
@@ -46,6 +48,25 @@ class Throttle:
         if not (first_or_last or spaced):
             return False
         self._last_step, self._last_time = step, now
+        return True
+
+
+class LoadThrottle:
+    """Decides which reports of a model on its way are worth an event: one for each place, and each 5 % of it."""
+
+    def __init__(self) -> None:
+        self._last: LoadProgress | None = None
+
+    def is_due(self, progress: LoadProgress | None) -> bool:
+        """Tell whether this one is told; counts it as told if so."""
+        last = self._last
+        if progress is None:
+            return False
+        if last is not None and last.source == progress.source:
+            step = max(progress.total_bytes or 0, 1) * LOAD_FRACTION
+            if progress.done_bytes - last.done_bytes < step:
+                return False
+        self._last = progress
         return True
 
 

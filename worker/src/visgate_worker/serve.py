@@ -18,17 +18,24 @@ from pydantic import ValidationError
 
 from visgate_contract.addresses import EgressPolicy
 from visgate_contract.errors import VisgateError
+from visgate_contract.events import LoadProgress
 from visgate_worker.link import LINK_FD_ENV, Answers, Beat, Fatal, Link, Loaded, Ready
 from visgate_worker.logs import Masker, log_to
-from visgate_worker.model import LoadedModel, as_load_failure, find, import_frameworks, load
-from visgate_worker.read_ahead import read_ahead
+from visgate_worker.model import Frameworks, LoadedModel, as_load_failure, find, load
 from visgate_worker.settings import Settings
+from visgate_worker.sources.folder import ModelFolder
+from visgate_worker.sources.read_ahead import ReadAhead
 
 STARTED_AT_ENV = "VISGATE_STARTED_AT"
 BEAT_INTERVAL_S = 5.0
 
 # Libraries read these at import. The SDK prints at DEBUG otherwise, job outputs included.
-_QUIET = {"RUNPOD_LOG_LEVEL": "INFO", "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+_QUIET = {
+    "RUNPOD_LOG_LEVEL": "INFO",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
 
 log = logging.getLogger("visgate_worker.serve")  # this module runs as __main__
 
@@ -74,6 +81,7 @@ def _serve(settings: Settings, link: Link, answers: Answers, interpreter_s: floa
             send_update=runpod.serverless.progress_update,
             mask=mask,
             cold_start=ColdStart(interpreter_s, sdk_import_s),
+            loading=lambda: start.progress,
         )
     )
 
@@ -98,6 +106,7 @@ class _Start:
 
     def __init__(self, settings: Settings, link: Link, mask: Callable[[str], str]) -> None:
         self.model: Future[LoadedModel] = Future()
+        self.progress: LoadProgress | None = None
         self._settings = settings
         self._link = link
         self._mask = mask
@@ -122,9 +131,10 @@ class _Start:
     def _load(self) -> None:
         try:
             with as_load_failure():
-                found = find(self._settings)
-                read_ahead(found.folder.path)
-                framework_import_s = import_frameworks(found.capability)
+                frameworks = Frameworks()
+                found = find(self._settings, report=self._report)
+                self._read_ahead(found.folder)
+                framework_import_s = frameworks.wait(found.capability)
                 self._is_running.wait()
                 model = load(found, framework_import_s=framework_import_s)
         except VisgateError as error:
@@ -134,6 +144,15 @@ class _Start:
         else:
             self._link.send(Loaded())
             self.model.set_result(model)
+
+    def _report(self, progress: LoadProgress) -> None:
+        self.progress = progress
+
+    def _read_ahead(self, folder: ModelFolder) -> None:
+        def on_bytes(done: int, total: int) -> None:
+            self.progress = LoadProgress(source=folder.source, done_bytes=done, total_bytes=total)
+
+        ReadAhead(folder.weights(), on_bytes=on_bytes)
 
 
 def _hear(answers: Answers) -> None:

@@ -28,6 +28,13 @@ class WatchdogAction(StrEnum):
     DELETE = "delete"
 
 
+class Verify(StrEnum):
+    """How a copy of the model is checked before it is loaded."""
+
+    SIZE = "size"
+    DIGEST = "digest"
+
+
 def _model_id(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", value) or ".." in value:
         message = "must be a hub id such as stabilityai/sdxl-turbo"
@@ -38,6 +45,13 @@ def _model_id(value: str) -> str:
 def _revision(value: str | None) -> str | None:
     if value is not None and (not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", value) or ".." in value):
         message = "must be a branch, tag or commit"
+        raise ValueError(message)
+    return value
+
+
+def _models_url(value: str | None) -> str | None:
+    if value is not None and (not value.startswith(("https://", "http://")) or "?" in value or "@" in value):
+        message = "must be the URL of a folder, without a key in it"
         raise ValueError(message)
     return value
 
@@ -65,6 +79,10 @@ _ENVIRONMENT: Mapping[str, str] = {
     "webhook_secret": WEBHOOK_SECRET_ENV,
     "webhook_key": WEBHOOK_KEY_ENV,
     "volume_path": "VISGATE_VOLUME_PATH",
+    "cache_path": "VISGATE_CACHE_PATH",
+    "models_url": "VISGATE_MODELS_URL",
+    "models_token": "VISGATE_MODELS_TOKEN",
+    "verify": "VISGATE_VERIFY",
     "idle_timeout_s": "VISGATE_IDLE_TIMEOUT_S",
     "watchdog_action": "VISGATE_WATCHDOG_ACTION",
     "max_failures": "VISGATE_MAX_FAILURES",
@@ -92,6 +110,10 @@ class Settings(BaseModel):
         webhook_secret: The user's secret, with which events are signed; without it no webhook can be delivered.
         webhook_key: The user's private key, with which events are signed, too.
         volume_path: Where the network volume is mounted.
+        cache_path: Folder of this machine for what is fetched where no volume can be written to.
+        models_url: Base of the platform's model store: `models/<org>/<name>/` is below it.
+        models_token: Sent to the store's own host as a bearer token.
+        verify: How a cached model is checked before it is loaded: sizes, or every byte.
         idle_timeout_s: Seconds without a job after which the worker ends; never when left out.
         watchdog_action: What the watchdog does to the endpoint.
         max_failures: Failed jobs in a row after which the watchdog acts.
@@ -116,6 +138,10 @@ class Settings(BaseModel):
     webhook_secret: Annotated[SecretStr | None, AfterValidator(_webhook_secret)] = None
     webhook_key: Annotated[SecretStr | None, AfterValidator(_webhook_key)] = None
     volume_path: Path = Path("/runpod-volume")
+    cache_path: Path = Path("~/.cache/visgate")
+    models_url: Annotated[str | None, AfterValidator(_models_url)] = None
+    models_token: SecretStr | None = None
+    verify: Verify = Verify.SIZE
     idle_timeout_s: Seconds | None = None
     watchdog_action: WatchdogAction = WatchdogAction.NONE
     max_failures: int = Field(default=3, ge=1)

@@ -11,12 +11,12 @@ import diffusers
 import torch
 import transformers
 
-from visgate_contract.caches import WEIGHTS, variant_of
 from visgate_contract.errors import ErrorCode, VisgateError
 from visgate_worker.adapters.base import Generation
 from visgate_worker.adapters.signatures import signature_of
 from visgate_worker.failures import JobFailedError, summary
 from visgate_worker.runtime.base import Clip, OnStep
+from visgate_worker.sources.folder import ModelFolder
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,14 +34,6 @@ def best_device() -> tuple[str, torch.dtype]:
 def import_pipeline(name: str) -> None:
     """Import a pipeline class and what it needs, which diffusers does late; a name it does not have is left alone."""
     getattr(diffusers, name, None)
-
-
-def _variant(folder: Path) -> str | None:
-    """Return the variant, such as `fp16`, that a part has all of its weights in; diffusers takes others as they are."""
-    parts: dict[str, set[str | None]] = {}
-    for path in sorted(folder.glob(f"*/*{WEIGHTS}")):
-        parts.setdefault(path.parent.name, set()).add(variant_of(path.name))
-    return next((min(name for name in names if name) for names in parts.values() if None not in names), None)
 
 
 class EagerRuntime:
@@ -68,14 +60,15 @@ class EagerRuntime:
         Raises:
             JobFailedError: The folder holds no pipeline that diffusers can build (`model_load_failed`).
         """
+        variant = ModelFolder(folder, "volume").variant()
         placement = {"device_map": "cuda"} if self.device == "cuda" else {}
         try:
             self._loaded = diffusers.DiffusionPipeline.from_pretrained(
-                folder, dtype=self._dtype, variant=_variant(folder), local_files_only=True, **placement
+                folder, dtype=self._dtype, variant=variant, local_files_only=True, **placement
             )
         except torch.OutOfMemoryError:
             self._loaded = diffusers.DiffusionPipeline.from_pretrained(
-                folder, dtype=self._dtype, variant=_variant(folder), local_files_only=True
+                folder, dtype=self._dtype, variant=variant, local_files_only=True
             )
             self._offload()
         except Exception as error:

@@ -4,9 +4,11 @@ from pathlib import Path
 import pytest
 
 from visgate_contract.errors import ErrorCode
-from visgate_worker import sources
 from visgate_worker.failures import JobFailedError
-from visgate_worker.sources import ModelFolder, find_model
+from visgate_worker.sources.folder import ModelFolder
+from visgate_worker.sources.hub import Hub
+from visgate_worker.sources.search import Places
+from visgate_worker.sources.search import find_model as find_in
 
 
 def put(folder: Path, content: object = None) -> Path:
@@ -16,26 +18,38 @@ def put(folder: Path, content: object = None) -> Path:
     return folder
 
 
-@pytest.fixture
+def find_model(volume: Path, model_id: str, revision: str | None = None) -> ModelFolder:
+    return find_in(Places(volume=volume, cache=volume / "cache"), model_id, revision)
+
+
+@pytest.fixture(autouse=True)
 def hub_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Stand in for the hub, which has nothing."""
     calls: list[str] = []
 
-    def hub(_volume: Path, model_id: str, _revision: str | None, _token: object) -> None:
+    def download(_self: Hub, model_id: str, *_: object, **__: object) -> None:
         calls.append(model_id)
 
-    monkeypatch.setattr(sources, "hub", hub)
+    monkeypatch.setattr(Hub, "download", download)
     return calls
 
 
-def test_the_volumes_folder_comes_first(tmp_path: Path, hub_calls: list[str]) -> None:
-    put(tmp_path / "huggingface-cache/hub/models--org--name/snapshots/abc")
+def test_the_hub_cache_of_the_volume_comes_first_as_runpods_model_cache_lies_there(
+    tmp_path: Path, hub_calls: list[str]
+) -> None:
+    snapshot = put(tmp_path / "huggingface-cache/hub/models--org--name/snapshots/abc")
+    put(tmp_path / "models/org/name")
+    assert find_model(tmp_path, "org/name") == ModelFolder(snapshot, "model_cache")
+    assert hub_calls == []
+
+
+def test_the_folder_on_the_volume_comes_next(tmp_path: Path, hub_calls: list[str]) -> None:
     folder = put(tmp_path / "models/org/name")
     assert find_model(tmp_path, "org/name") == ModelFolder(folder, "volume")
     assert hub_calls == []
 
 
-def test_the_volumes_hub_cache_comes_next_by_the_branch(tmp_path: Path, hub_calls: list[str]) -> None:
+def test_the_hub_cache_is_read_by_the_branch(tmp_path: Path, hub_calls: list[str]) -> None:
     cache = tmp_path / "huggingface-cache/hub/models--org--name"
     put(cache / "snapshots/zzz")
     wanted = put(cache / "snapshots/abc")
@@ -43,6 +57,22 @@ def test_the_volumes_hub_cache_comes_next_by_the_branch(tmp_path: Path, hub_call
     (cache / "refs/main").write_text("abc")
     assert find_model(tmp_path, "org/name").path == wanted
     assert hub_calls == []
+
+
+def test_the_manifest_says_which_commit_is_meant_and_the_hub_cache_may_have_it(tmp_path: Path) -> None:
+    root = tmp_path / "models/org/name"
+    old, new = (tmp_path / f"huggingface-cache/hub/models--org--name/snapshots/{name}" for name in ("old", "new"))
+    put(old)
+    seeded = put(root / "new")
+    manifest(root, folder="new", commit="new")
+    assert find_model(tmp_path, "org/name") == ModelFolder(seeded, "volume")
+    put(new)
+    assert find_model(tmp_path, "org/name") == ModelFolder(new, "model_cache")
+
+
+def test_a_worker_without_a_volume_finds_what_it_kept_on_its_own_disk(tmp_path: Path) -> None:
+    kept = put(tmp_path / "cache/models/org/name")
+    assert find_model(tmp_path, "org/name").path == kept
 
 
 def test_a_cache_without_branches_gives_a_snapshot(tmp_path: Path) -> None:
@@ -59,8 +89,9 @@ def test_a_revision_is_never_answered_with_another(tmp_path: Path, hub_calls: li
     assert hub_calls == ["org/name"]
     wanted = put(cache / "snapshots/v2")
     assert find_model(tmp_path, "org/name", "v2").path == wanted
-    nearer = put(tmp_path / "models/org/name/v2")
-    assert find_model(tmp_path, "org/name", "v2").path == nearer
+    put(tmp_path / "models/org/name/v2")
+    (wanted / "model_index.json").unlink()
+    assert find_model(tmp_path, "org/name", "v2").path == tmp_path / "models/org/name/v2"
 
 
 def manifest(root: Path, **head: str) -> None:
@@ -106,6 +137,17 @@ def test_a_model_that_is_nowhere_is_named_with_the_places(tmp_path: Path, hub_ca
         find_model(tmp_path / "absent", "org/name")
     assert caught.value.code is ErrorCode.MODEL_NOT_FOUND
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("content", ["not json", "[1]"])
+def test_a_copy_that_is_not_whole_is_named_when_no_other_place_has_the_model(tmp_path: Path, content: str) -> None:
+    folder = put(tmp_path / "models/org/name", content)
+    with pytest.raises(
+        JobFailedError, match=r"not whole: model_index\.json .* Neither the model store nor the"
+    ) as caught:
+        find_model(tmp_path, "org/name")
+    assert str(folder) not in caught.value.detail
+    assert caught.value.code is ErrorCode.MODEL_LOAD_FAILED
 
 
 @pytest.mark.parametrize("content", ["not json", "[1]"])
