@@ -35,8 +35,8 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("visgate_worker.sources.store.ATTEMPTS", 3)
 
 
-def places(volume: Path, server: "StoreServer", **more: bool) -> Places:
-    return Places(volume=volume, cache=volume / "cache", store_url=server.url, store_token=TOKEN, **more)
+def places(volume: Path, server: "StoreServer", *, digests: bool = False) -> Places:
+    return Places(volume=volume, cache=volume / "cache", store_url=server.url, store_token=TOKEN, digests=digests)
 
 
 def test_a_model_comes_from_the_store_in_ranges_and_is_kept_on_the_volume(
