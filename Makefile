@@ -25,6 +25,9 @@ setup: .venv/.ready ## the Python environment, the Pulumi engine and the S3 serv
 .venv/.ready: uv.lock pyproject.toml worker/pyproject.toml | $(UV)
 	@echo "visgate: installing the Python environment"
 	$(UV) sync --frozen --all-packages --extra local --compile-bytecode
+	# Beside the environment, not in it: there, an engine would fetch the plugin of AWS for every stack.
+	$(UV) export --quiet --frozen --only-group pulumi-aws --prune pulumi --no-emit-workspace -o .venv/pulumi-aws.txt
+	$(UV) pip install --quiet --require-hashes --no-deps --python .venv --target .venv/pulumi-aws -r .venv/pulumi-aws.txt
 	touch $@
 
 # Where uv is missing, pip brings it, into a folder of its own that all checkouts share.
