@@ -28,6 +28,8 @@ setup: .venv/.ready ## the Python environment, the Pulumi engine and the S3 serv
 	# Beside the environment, not in it: there, an engine would fetch the plugin of AWS for every stack.
 	$(UV) export --quiet --frozen --only-group pulumi-aws --prune pulumi --no-emit-workspace -o .venv/pulumi-aws.txt
 	$(UV) pip install --quiet --require-hashes --no-deps --python .venv --target .venv/pulumi-aws -r .venv/pulumi-aws.txt
+	# Bytecode of what is used of it alone: all of it would take a minute.
+	PYTHONPATH=.venv/pulumi-aws PYTHONDONTWRITEBYTECODE= .venv/bin/python -W ignore -c "import pulumi_visgate.components._aws.upkeep"
 	touch $@
 
 # Where uv is missing, pip brings it, into a folder of its own that all checkouts share.
@@ -56,6 +58,7 @@ check: setup ## format, lint, types, import layers
 	.venv/bin/ruff check
 	.venv/bin/mypy
 	.venv/bin/pyright
+	.venv/bin/pyright --project tools/pyright-aws.json
 	.venv/bin/lint-imports
 
 .PHONY: test

@@ -176,10 +176,10 @@ class ReaperOnAws(Arguments):
 
 
 class PlatformOnAws(Arguments):
-    """Checked `AwsPlatform`; its parts are checked by the components that take them."""
+    """Checked `AwsPlatform`."""
 
-    cdn: dict[str, object] = Field(default_factory=dict)
-    gateway: dict[str, object] = Field(default_factory=dict)
+    cdn: CdnOnAws = Field(default_factory=CdnOnAws)
+    gateway: GatewayOnAws = Field(default_factory=GatewayOnAws)
     runpod_key_secret_arn: str | None = Field(default=None, pattern=r"^arn:aws[a-z-]*:secretsmanager:.+")
     reaper: ReaperOnAws | None = None
 

@@ -100,8 +100,8 @@ class InferencePlatform(pulumi.ComponentResource):
             for model in given.models
             for task in model.tasks
         ]
-        cdn = self._cdn(name, given, keeps=keeps, signing_key=signing_key)
-        gateway = self._gateway(name, given, image=image.ref, cache=cache, cdn=cdn, signing_key=signing_key)
+        cdn = self._cdn(name, args, given, keeps=keeps, signing_key=signing_key)
+        gateway = self._gateway(name, args, given, image=image.ref, cache=cache, cdn=cdn, signing_key=signing_key)
         upkeep_usd = self._upkeep(name, args, given, pools, gateway) if given.target == AWS else 0.0
         self.gateway_url = gateway.url
         self.cdn_url = cdn.url
@@ -117,22 +117,31 @@ class InferencePlatform(pulumi.ComponentResource):
         wanted = {"image": image, "force_destroy": given.force_destroy, "target": given.target}
         return self._family.component("worker", WorkerImage, f"{name}-worker", wanted)
 
-    def _cdn(self, name: str, given: CheckedPlatform, *, keeps: bool, signing_key: pulumi.Output[str]) -> ArtifactCdn:
+    def _cdn(
+        self,
+        name: str,
+        args: InferencePlatformArgs,
+        given: CheckedPlatform,
+        *,
+        keeps: bool,
+        signing_key: pulumi.Output[str],
+    ) -> ArtifactCdn:
         wanted = {
             "force_destroy": given.force_destroy,
             "retain_data": keeps,
             "cors_origins": given.cors_origins or None,
             "expire_after_days": given.expire_after_days,
             "url": given.cdn_url,
-            "signing_key": signing_key if given.aws.cdn.get("signed_links") else None,
+            "signing_key": signing_key if given.aws.cdn.signed_links else None,
             "target": given.target,
-            "aws": given.aws.cdn or None,
+            "aws": args.get("aws", {}).get("cdn"),
         }
         return self._family.component("cdn", ArtifactCdn, name, wanted)
 
     def _gateway(
         self,
         name: str,
+        args: InferencePlatformArgs,
         given: CheckedPlatform,
         *,
         image: pulumi.Output[str],
@@ -151,10 +160,10 @@ class InferencePlatform(pulumi.ComponentResource):
             "cdn_url": cdn.url,
             "bucket_region": cdn.bucket_region if in_aws and not given.cdn_url else None,
             "store": own_store() if given.cdn_url else None,
-            "link_key_id": cdn.link_key_id if given.aws.cdn.get("signed_links") else None,
+            "link_key_id": cdn.link_key_id if given.aws.cdn.signed_links else None,
             "force_destroy": given.force_destroy if in_aws else None,
             "target": given.target,
-            "aws": given.aws.gateway or None,
+            "aws": args.get("aws", {}).get("gateway"),
         }
         return self._family.component("gateway", Gateway, f"{name}-gateway", wanted)
 
