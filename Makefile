@@ -96,6 +96,11 @@ schema: setup ## write components/schema.json, from which other languages genera
 pipelines: setup ## write what the pipelines of the installed diffusers take; after another diffusers
 	@.venv/bin/python -m tools.pipelines
 
+.PHONY: lock
+lock: setup ## write the pinned requirements of the gateway's image from uv.lock
+	@$(UV) export --quiet --frozen --extra gateway --no-dev --no-emit-workspace --no-header --no-annotate \
+		--prune pulumi --prune grpcio --prune typer --prune rich -o pulumi_visgate/gateway/image/requirements.lock
+
 .PHONY: docs
 docs: setup ## write the reference pages that come from the code
 	@.venv/bin/typer pulumi_visgate.cli.app utils docs --name visgate --title "The visgate command" --output docs/reference/cli.md
