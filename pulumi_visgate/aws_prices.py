@@ -25,6 +25,9 @@ VALKEY_SERVERLESS_MIN_GB = 0.1
 
 PRICED_KINDS = frozenset({"Secret", "MetricAlarm", "Dashboard", "WebAcl", "LoadBalancer", "ServerlessCache"})
 
+UNPRICED_KINDS = frozenset({"Service"})
+"""What costs by the size of another resource: tasks of ECS."""
+
 
 def hourly_floor_usd(kind: str, args: Mapping[str, Any]) -> float:
     """Return what one resource costs in an hour in which nobody uses it, in US dollars; 0 for what is paid by use.

@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 import pulumi
-from pulumi.runtime.config import CONFIG
+from pulumi.runtime.config import get_config_env
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
@@ -110,7 +110,7 @@ def read(**defaults: Any) -> StackConfig:
     given = {name: _value(config, key) for name, key in keys.items() if config.get(key) is not None}
     unknown = sorted(
         key
-        for key in (found.partition(":")[2] for found in CONFIG if found.startswith(f"{NAMESPACE}:"))
+        for key in (found.partition(":")[2] for found in get_config_env() if found.startswith(f"{NAMESPACE}:"))
         if key not in keys.values() and key not in PROVIDER_KEYS
     )
     lines = [f"visgate:{key} is not known" for key in unknown]

@@ -85,12 +85,12 @@ def clean_stack(stack: str, *, yes: bool, keep: Iterable[str]) -> None:
             err().print(f"Stack {stack} has left nothing behind.")
             return
         _print_leftovers(found)
-        here = [one for one in found if one.remove is not None]
-        data = sum(one.holds_data for one in here)
+        here = [(one, one.remove) for one in found if one.remove is not None]
+        data = sum(one.holds_data for one, _ in here)
         lost = f", {data} of them with data that is lost" if data else ""
         _agree(f"Remove {len(here)} of {len(found)} thing(s){lost}?", yes=yes, what="them")
-        for one in here:
-            _asked(one.remove)
+        for one, remove in here:
+            _asked(remove)
             err().print(f"Removed {one.kind} {one.name}.")
 
 

@@ -152,13 +152,12 @@ class Cloud(mocks.Mocks):
 
 class Monitor(mocks.MockMonitor):
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802, named by the protocol
-        requests: dict[tuple[str, str], Any] = self.requests
-        requests[request.type, request.name] = request
+        self.requests[request.type, request.name] = request
         return super().RegisterResource(request)  # type: ignore[no-untyped-call]  # pulumi's own
 
     def __init__(self, cloud: Cloud) -> None:
-        super().__init__(cloud)  # type: ignore[no-untyped-call]  # pulumi's own
-        self.requests = {}
+        super().__init__(cloud)
+        self.requests: dict[tuple[str, str], Any] = {}
 
 
 Build = Callable[[Callable[[], Any]], Graph]

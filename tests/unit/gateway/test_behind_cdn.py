@@ -103,7 +103,7 @@ async def test_a_session_is_renewed_before_what_it_signs_could_outlive_it() -> N
     await asyncio.gather(*(session.renew() for _ in range(5)))
     assert (session().key_id, session().token) == ("key-1", "token")
     assert [asked["RoleArn"] for asked in sts.asked] == [ROLE]
-    for minutes, key in ((3, "key-1"), (4, "key-2"), (7, "key-2"), (8, "key-3")):
+    for minutes, key in ((3, "key-1"), (4, "key-2"), (7, "key-2"), (9, "key-3")):
         sts.now = START + timedelta(minutes=minutes, seconds=30)
         await session.renew()
         assert session().key_id == key, minutes
