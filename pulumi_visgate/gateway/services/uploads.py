@@ -70,7 +70,7 @@ def _link(settings: Settings) -> Callable[[str], str]:
     return lambda url: sign(url, int(time.time()) + settings.link_ttl_s)
 
 
-def _signer(settings: Settings, session: RoleSession | None) -> PutSigner:
+def _signer(settings: Settings, session: RoleSession | None = None) -> PutSigner:
     key, secret = settings.s3_access_key_id, settings.s3_secret_access_key
     credentials: Callable[[], Credentials]
     if session is not None:
