@@ -132,7 +132,12 @@ def read(**defaults: Any) -> StackConfig:
 
 def _value(config: pulumi.Config, key: str) -> Any:
     field = next(field for field in StackConfig.model_fields.values() if field.alias == key)
-    return config.get(key) if _is_text(field.annotation) else config.get_object(key)
+    if _is_text(field.annotation):
+        return config.get(key)
+    try:
+        return config.get_object(key)
+    except pulumi.ConfigTypeError:
+        return config.get(key)  # no JSON, which the model says in its own words
 
 
 def _is_text(annotation: Any) -> bool:

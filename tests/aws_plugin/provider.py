@@ -53,7 +53,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     def Diff(self, request: Any, context: Any) -> Any:  # noqa: N802
         kind = _kind(request.urn, context)
-        olds, news = _plain(request.oldInputs), _plain(request.news)
+        olds, news = _plain(request.old_inputs), _plain(request.news)
         changed = sorted(key for key in {*olds, *news} if olds.get(key) != news.get(key))
         replaces = [key for key in changed if key in kind.fixed or kind.update is None]
         some, none = provider_pb2.DiffResponse.DIFF_SOME, provider_pb2.DiffResponse.DIFF_NONE

@@ -40,10 +40,12 @@ def leave_in_aws(aws: Account) -> dict[str, str]:
         s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
         s3.put_bucket_tagging(Bucket=name, Tagging={"TagSet": tags})
         s3.put_object(Bucket=name, Key="artifacts/a.png", Body=b"a")
-    trust = {"Version": "2012-10-17", "Statement": []}
+    statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}}
+    trust = {"Version": "2012-10-17", "Statement": [statement]}
+    may = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}]}
     for name, tags in (("visgate-gateway-role-1", [TAG]), ("visgate-other-stack", [{**TAG, "Value": "visgate/dev"}])):
         iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust), Tags=tags)
-        iam.put_role_policy(RoleName=name, PolicyName="inline", PolicyDocument=json.dumps(trust))
+        iam.put_role_policy(RoleName=name, PolicyName="inline", PolicyDocument=json.dumps(may))
     secret = aws.client("secretsmanager").create_secret(Name="visgate-settings-1", SecretString="{}", Tags=[TAG])
     topic = aws.client("sns").create_topic(Name="visgate-alarms-1", Tags=[TAG])
     return {"secret": secret["ARN"], "topic": topic["TopicArn"]}
