@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from pulumi_visgate.errors import VisgateError
 from pulumi_visgate.resources.reconcile import Reconciled, reconcile
@@ -82,7 +82,7 @@ class Reap(BaseModel):
     delete: bool = False
 
 
-Work = Annotated[Reconcile | Reap, Field(discriminator="do")]
+_WORK: TypeAdapter[Reconcile | Reap] = TypeAdapter(Annotated[Reconcile | Reap, Field(discriminator="do")])
 
 
 def create_app(settings: Settings, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> FastAPI:
@@ -113,8 +113,13 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] = lambda: date
         return {"status": "ok"}
 
     @app.post("/events")
-    async def events(work: Work, request: Request) -> Any:
+    async def events(request: Request) -> Any:
         client: RunpodClient = request.app.state.client
+        try:
+            work = _WORK.validate_json(await request.body())  # whatever content type an adapter says it is
+        except ValidationError as error:
+            wrong = error.errors(include_url=False, include_input=False, include_context=False)
+            return JSONResponse({"error": [f"{found['loc']}: {found['msg']}" for found in wrong]}, status_code=422)
         try:
             match work:
                 case Reconcile():
