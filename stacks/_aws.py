@@ -84,6 +84,7 @@ def _aws(config: StackConfig) -> dict[str, Any]:
         {
             "gateway": _given(gateway),
             "cdn": _given(cdn),
+            "model_store": config.model_store,
             "runpod_key_secret_arn": config.runpod_key_secret_arn,
             "reaper": None if config.reaper == "off" else reaper,
         }

@@ -56,6 +56,9 @@ class StackConfig(_Section):
     gpu_pools: list[str] = Field(min_length=1, description="Serverless GPU pools of Runpod's catalog.")
     models: list[Model] = Field(min_length=1, description="What the platform serves.")
     volume_size_gb: int = Field(default=50, description="Size of each region's volume in GB.")
+    model_store: bool = Field(
+        default=False, description="Keep the models behind a CDN, too, for pools without a volume."
+    )
     worker_image: str | None = Field(default=None, description="Worker image; built and pushed when left out.")
     gateway_image: str | None = Field(default=None, description="Gateway image in ECR; built and pushed when left out.")
 

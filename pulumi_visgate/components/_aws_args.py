@@ -89,6 +89,8 @@ class AwsPlatform(TypedDict):
     """The bucket for artifacts and its distribution."""
     gateway: NotRequired[AwsGateway]
     """The gateway."""
+    model_store: NotRequired[bool]
+    """Keep the models in a store behind CloudFront, too, for pools that start where no volume is; off by default."""
     runpod_key_secret_arn: NotRequired[str]
     """Secrets Manager secret with the account's Runpod key, for schedules and reaper. Make it by hand, so that the key
     is in no state."""
@@ -180,6 +182,7 @@ class PlatformOnAws(Arguments):
 
     cdn: CdnOnAws = Field(default_factory=CdnOnAws)
     gateway: GatewayOnAws = Field(default_factory=GatewayOnAws)
+    model_store: bool = False
     runpod_key_secret_arn: str | None = Field(default=None, pattern=r"^arn:aws[a-z-]*:secretsmanager:.+")
     reaper: ReaperOnAws | None = None
 

@@ -24,6 +24,7 @@ from pulumi_visgate.components.gateway import Gateway, OfferedModel, own_store
 from pulumi_visgate.components.gateway import parts as gateway_parts
 from pulumi_visgate.components.geo_routed_cache import PARTS as CACHE_PARTS
 from pulumi_visgate.components.geo_routed_cache import GeoRoutedCache
+from pulumi_visgate.components.geo_routed_cache import parts as cache_parts
 from pulumi_visgate.components.worker_image import WorkerImage
 from pulumi_visgate.components.worker_image import parts as worker_parts
 from pulumi_visgate.resources.account import account_user_hash, stack_settings
@@ -34,6 +35,8 @@ from visgate_contract.names import model_slug
 from visgate_contract.signing import derive_webhook_key, derive_webhook_secret, tenant_of
 from visgate_contract.tasks import Task
 
+MODELS_URL_ENV = "VISGATE_MODELS_URL"
+MODELS_TOKEN_ENV = "VISGATE_MODELS_TOKEN"  # noqa: S105, the name of a variable, not a secret
 POOL_PARTS = ("signing_key", "pool")
 PARTS = (
     "worker",
@@ -92,7 +95,14 @@ class InferencePlatform(pulumi.ComponentResource):
         image = self._worker(name, given, args.get("image"))
         cached = {"model_id", "source", "revision"}
         models = [model.model_dump(include=cached, exclude_none=True) for model in given.models]
-        stored = {"regions": given.regions, "models": models, "size_gb": given.volume_size_gb, "retain_data": keeps}
+        stored = {
+            "regions": given.regions,
+            "models": models,
+            "size_gb": given.volume_size_gb,
+            "retain_data": keeps,
+            "store": given.aws.model_store or None,
+            "target": given.target if given.target == AWS else None,
+        }
         cache = self._family.component("cache", GeoRoutedCache, f"{name}-cache", stored)
         signing_key = self._signing_key(name, args.get("signing_key"))
         pools = [
@@ -222,7 +232,7 @@ class InferencePlatform(pulumi.ComponentResource):
             "network_volume_ids": cache.volume_ids,
             "rollout": given.rollout,
             "drain_timeout_s": given.drain_timeout_s,
-            "env": {WEBHOOK_SECRET_ENV: secret, WEBHOOK_KEY_ENV: key},
+            "env": {WEBHOOK_SECRET_ENV: secret, WEBHOOK_KEY_ENV: key, **_store_env(cache, given)},
             **model.pool_args(),
         }
         pool = self._family.resource("pool", WarmPool, pool_name, args)
@@ -234,6 +244,13 @@ class InferencePlatform(pulumi.ComponentResource):
             else:
                 _local.schedule(self._family, f"{pool_name}-schedule", scheduled)
         return pool
+
+
+def _store_env(cache: GeoRoutedCache, given: CheckedPlatform) -> dict[str, pulumi.Output[str | None]]:
+    """Return the variables by which workers find the model store."""
+    if not given.aws.model_store:
+        return {}
+    return {MODELS_URL_ENV: cache.store_url, MODELS_TOKEN_ENV: cache.store_token}
 
 
 def parts(target: str) -> tuple[str, ...]:
@@ -248,7 +265,7 @@ def parts(target: str) -> tuple[str, ...]:
         from pulumi_visgate.components._aws.upkeep import PARTS as UPKEEP_PARTS  # noqa: PLC0415, needs pulumi-aws
     return (
         *within("worker", worker_parts(target)),
-        *within("cache", CACHE_PARTS),
+        *within("cache", cache_parts(target)),
         *POOL_PARTS,
         *within("cdn", cdn_parts(target)),
         *within("gateway", gateway_parts(target)),

@@ -133,6 +133,7 @@ def distribute(
     origin: cloudfront.DistributionOriginArgs,
     behavior: cloudfront.DistributionDefaultCacheBehaviorArgs,
     comment: str,
+    others: Sequence[cloudfront.DistributionOrderedCacheBehaviorArgs] = (),
     web_acl_arn: pulumi.Input[str] | None = None,
 ) -> cloudfront.Distribution:
     """Make a distribution with one origin, TLS 1.2 at least, and a name of the team's own if one is wanted.
@@ -144,6 +145,7 @@ def distribute(
         origin: Where it reads.
         behavior: How.
         comment: What the console shows.
+        others: How paths are read that match a pattern, in this order.
         web_acl_arn: Web ACL in front of it.
     """
     viewer = cloudfront.DistributionViewerCertificateArgs(cloudfront_default_certificate=True)
@@ -161,6 +163,7 @@ def distribute(
             comment=comment,
             origins=[origin],
             default_cache_behavior=behavior,
+            ordered_cache_behaviors=list(others) or None,
             viewer_certificate=viewer,
             aliases=[wanted.domain] if wanted.domain else None,
             restrictions=cloudfront.DistributionRestrictionsArgs(

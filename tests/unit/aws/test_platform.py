@@ -1,13 +1,18 @@
 """What target aws makes of a platform, and what it refuses."""
 
+import hashlib
 import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pulumi_visgate import VisgateError
-from tests.unit.aws.conftest import KEY_SECRET, MODEL, NAMED, WINDOW, Build, Graph, platform
+from pulumi_visgate.components import artifact_cdn, gateway, geo_routed_cache, worker_image
+from pulumi_visgate.components._aws.model_store import CACHING_DISABLED
+from tests.unit.aws.conftest import KEY_SECRET, MODEL, NAMED, SIGNING_KEY, WINDOW, Build, Graph, platform
 
 
 def variables(graph: Graph, name: str) -> dict[str, str]:
@@ -121,6 +126,26 @@ def test_what_idling_costs_is_summed_up(build: Build) -> None:
     assert told[-1] * 730 == pytest.approx(0.40 + 5 + 4 + 3 + 6 * 0.10, abs=0.01)
 
 
+def test_models_can_lie_behind_a_cdn_for_pools_without_a_volume_near(build: Build) -> None:
+    aws = {"gateway": {"image": "gateway:1"}, "model_store": True, "runpod_key_secret_arn": KEY_SECRET}
+    graph = build(platform(aws=aws))
+    store = graph.one("cloudfront.Distribution", "store")
+    [manifests] = store["orderedCacheBehaviors"]
+    assert (manifests["pathPattern"], manifests["cachePolicyId"]) == ("*/.visgate-manifest.json", CACHING_DISABLED)
+    keeper = graph.one("cloudfront.Function", "p-cache-viewer")
+    for behavior in (manifests, store["defaultCacheBehavior"]):
+        assert [one["functionArn"].endswith(keeper.name) for one in behavior["functionAssociations"]] == [True]
+    assert hashlib.sha256(f"Bearer {SIGNING_KEY}".encode()).hexdigest() in keeper["code"]
+    assert SIGNING_KEY not in keeper["code"]
+    caches = [one for one in graph.made if one.kind.endswith(":ModelCache") and one["bucket"]]
+    assert [(one["model_id"], one["bucket"]) for one in caches] == [("acme/tiny", "p-cache-models")]
+    [pool] = [one for one in graph.made if one.kind.endswith(":WarmPool")]
+    assert pool.holds_secret("env")
+    assert pool["env"]["VISGATE_MODELS_URL"] == "https://p-cache-store.cloudfront.net"
+    assert pool["env"]["VISGATE_MODELS_TOKEN"] == SIGNING_KEY
+    assert len(graph.of("s3.BucketPublicAccessBlock")) == len(graph.of("s3.Bucket")) == 2
+
+
 def test_a_store_of_ones_own_takes_the_place_of_bucket_and_cdn(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     store = {"ENDPOINT": "https://acc.r2.cloudflarestorage.com", "REGION": "auto"}
     keys = {"ACCESS_KEY_ID": "r2-key-id", "SECRET_ACCESS_KEY": "r2-secret-value"}
@@ -162,3 +187,16 @@ def test_schedules_need_the_key_by_reference(build: Build) -> None:
     plain.pop("windows")
     graph = build(platform(models=[plain], aws={"gateway": {"image": "gateway:1"}}))
     assert graph.of("scheduler.Schedule") == []
+
+
+def test_the_guide_names_every_child() -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "aws.md").read_text(encoding="utf-8")
+    for component, module in (
+        ("WorkerImage", worker_image),
+        ("GeoRoutedCache", geo_routed_cache),
+        ("ArtifactCdn", artifact_cdn),
+        ("Gateway", gateway),
+    ):
+        assert f"| `{component}` | {', '.join(f'`{part}`' for part in module.parts('aws'))} |" in guide
+    for text in re.findall(r"```json\n(.*?)```", guide, re.DOTALL):
+        assert {statement["Effect"] for statement in json.loads(text)["Statement"]} == {"Allow"}
