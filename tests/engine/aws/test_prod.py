@@ -1,6 +1,7 @@
 """`pulumi up -s prod`, from an empty account to an empty account."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ import pytest
 
 from pulumi_visgate.local.emulator.testing import RunpodEmulator
 from pulumi_visgate.runpod import RunpodClient
+from tests.conftest import CHECKOUT
 from tests.engine.aws.conftest import ACCOUNT, CREDENTIALS, WORKER_IMAGE, Account, configure, statements
 from tests.engine.aws.processes import WORKER, started
-from tests.engine.conftest import S3_SECRET, Stack
+from tests.engine.conftest import DEADLINE_S, S3_SECRET, Stack
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]  # five runs of the engine over 90 resources
 
@@ -47,8 +49,7 @@ def test_prod_comes_serves_and_goes(  # noqa: PLR0917, fixtures
         monthlyBudgetUsd=200,
         tags={"team": "pictures"},
     )
-    preview = prod.preview()
-    assert "create" in preview.text
+    check_preview(prod)
     prod.up()
     outputs = json.loads(prod.run("stack", "output", "--json").text)
     assert outputs["idle_monthly_usd"] > 0
@@ -70,6 +71,27 @@ def test_prod_comes_serves_and_goes(  # noqa: PLR0917, fixtures
 
     prod.run("destroy", "--yes", "--skip-preview")
     check_leftovers(aws, outputs)
+
+
+def check_preview(prod: Stack) -> None:
+    """See that a reviewer is told what idling costs, and that the policy pack has nothing to say."""
+    done = subprocess.run(
+        ["visgate", "diff", "--stack", "prod", "--policy-pack", str(CHECKOUT / "policy")],
+        cwd=prod.folder,
+        env=prod.environment,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    told = done.stdout
+    (prod.folder / "diff.md").write_text(told)
+    assert done.returncode == 0, told + done.stderr
+    assert "to create" in told
+    assert "mandatory" not in told
+    assert "advisory" not in told
+    assert "aws:WebAcl" in told
+    assert S3_SECRET not in told
 
 
 def check_account(aws: Account, outputs: dict[str, Any], key_secret: str) -> None:
