@@ -79,12 +79,19 @@ def in_aws(account: AwsAccount, stack: Stack, resources: Iterable[dict[str, Any]
         for page in pages.paginate(TagFilters=[{"Key": STACK_TAG, "Values": [wanted]}]):
             for one in page["ResourceTagMappingList"]:
                 arn = one["ResourceARN"]
-                if arn not in owned:
+                if arn not in owned and not _is_ending(account, arn, region):
                     found[arn] = _leftover(account, arn, region)
     for role in _roles(account, wanted):
         if role["Arn"] not in owned:
             found[role["Arn"]] = _leftover(account, role["Arn"], account.region)
     return list(found.values())
+
+
+def _is_ending(account: AwsAccount, arn: str, region: str) -> bool:
+    """A deleted secret can be had back for some days, and keeps its tags until it is gone."""
+    if ":secretsmanager:" not in arn:
+        return False
+    return "DeletedDate" in account.client("secretsmanager", region).describe_secret(SecretId=arn)
 
 
 def _roles(account: AwsAccount, wanted: str) -> Iterator[dict[str, Any]]:

@@ -38,13 +38,14 @@ _KEPT = ("PATH", "HOME", "LANG", "TMPDIR")
 
 
 @contextlib.contextmanager
-def started(module: str, environment: Mapping[str, str], port_variable: str) -> Iterator[str]:
+def started(module: str, environment: Mapping[str, str], port_variable: str, log: list[str]) -> Iterator[str]:
     """Run a module with this environment alone, and yield its URL once it is ready.
 
     Args:
         module: What the image's command starts.
         environment: As the function has it.
         port_variable: What names its port.
+        log: Gets what it has said when it has ended.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -71,4 +72,4 @@ def started(module: str, environment: Mapping[str, str], port_variable: str) -> 
         yield url
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        log.append(process.communicate(timeout=20)[0])

@@ -145,8 +145,10 @@ def check_gateway(aws: Account, outputs: dict[str, Any], runpod_emulator: Runpod
         "VISGATE_GATEWAY_RUNPOD_API_URL": runpod_emulator.api_url,
         "VISGATE_GATEWAY_RUNPOD_JOBS_URL": runpod_emulator.jobs_url,
     }
-    with started("pulumi_visgate.gateway", {**variables, **aws.environment, **given}, "VISGATE_GATEWAY_PORT") as url:
-        held = secret_of(aws, variables)
+    log: list[str] = []
+    held = secret_of(aws, variables)
+    environment = {**variables, **aws.environment, **given}
+    with started("pulumi_visgate.gateway", environment, "VISGATE_GATEWAY_PORT", log) as url:
         direct = httpx.get(f"{url}/v1/models", trust_env=False)
         assert (direct.status_code, direct.json()["detail"]) == (403, "This address is not for callers.")
         headers = {
@@ -156,12 +158,15 @@ def check_gateway(aws: Account, outputs: dict[str, Any], runpod_emulator: Runpod
         }
         with httpx.Client(base_url=url, headers=headers, timeout=60, trust_env=False) as client:
             [offered] = client.get("/v1/models").json()["models"]
-            assert offered["model_id"] == "acme/tiny"
+            assert offered["model"] == "acme/tiny"
             body = {"model": "acme/tiny", "input": {"prompt": "a red fox"}}
             accepted = client.post("/v1/jobs", json=body).raise_for_status().json()
             assert accepted["endpoint_id"] == outputs["pools"][0]["endpoint_id"]
             with client.stream("GET", f"/v1/jobs/{accepted['job_id']}/events") as events:
                 last = [line for line in events.iter_lines() if line.startswith("data:")][-1]
+    assert "POST /v1/jobs" in log[0]
+    for canary in (*held.values(), runpod_emulator.key, CREDENTIALS["AWS_SECRET_ACCESS_KEY"]):
+        assert canary not in log[0]
     data = json.loads(last.removeprefix("data:"))["data"]
     assert data["status"] == "ready", data
     link = data["artifacts"][0]["url"]
@@ -180,6 +185,7 @@ def secret_of(aws: Account, variables: dict[str, str]) -> dict[str, str]:
 def check_upkeep(aws: Account, runpod: RunpodClient, outputs: dict[str, Any]) -> None:
     """Send the upkeep process what its schedules would send it."""
     endpoint = outputs["pools"][0]["endpoint_id"]
+    secret_key = aws.client("secretsmanager").get_secret_value(SecretId="visgate/runpod")["SecretString"]
     work = {
         found["Name"].rpartition("-")[0]: json.loads(
             aws.client("scheduler").get_schedule(Name=found["Name"])["Target"]["Input"]
@@ -188,12 +194,14 @@ def check_upkeep(aws: Account, runpod: RunpodClient, outputs: dict[str, Any]) ->
     }
     assert runpod.get_endpoint(endpoint).workers.min == 2
     environment = {**aws.variables("visgate-upkeep"), **aws.environment}
-    with started("pulumi_visgate.upkeep", environment, "VISGATE_UPKEEP_PORT") as url:
+    log: list[str] = []
+    with started("pulumi_visgate.upkeep", environment, "VISGATE_UPKEEP_PORT", log) as url:
         moved = httpx.post(f"{url}/events", json=work["visgate-upkeep-pools"], trust_env=False, timeout=30)
         assert moved.status_code == 200, moved.text
         found = httpx.post(f"{url}/events", json=work["visgate-upkeep-reaper"], trust_env=False, timeout=30)
         assert found.status_code == 200, found.text
         assert found.json() == {"findings": []}
+    assert secret_key not in log[0]
 
 
 def check_leftovers(aws: Account, outputs: dict[str, Any]) -> None:
