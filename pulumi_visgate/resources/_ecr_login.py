@@ -4,12 +4,16 @@ import base64
 import re
 from typing import Any
 
-from pulumi_visgate.resources.errors import RegistryError
+from pulumi_visgate.resources.errors import ResourceError
 
 _HOST = re.compile(r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?")
 _CONNECT_TIMEOUT_S = 5
 _READ_TIMEOUT_S = 20
 _ATTEMPTS = 4
+
+
+class EcrLoginError(ResourceError):
+    """AWS gives no token for its registry."""
 
 
 def ecr_login(host: str) -> tuple[str, str] | None:
@@ -19,7 +23,7 @@ def ecr_login(host: str) -> tuple[str, str] | None:
         host: Of the registry, such as `123456789012.dkr.ecr.eu-central-1.amazonaws.com`.
 
     Raises:
-        RegistryError: AWS did not give a token.
+        EcrLoginError: AWS did not give a token.
     """
     found = _HOST.fullmatch(host)
     if found is None:
@@ -33,7 +37,7 @@ def ecr_login(host: str) -> tuple[str, str] | None:
         reason = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
         detail = f"ECR gives no token for {host}: {reason}."
         hint = "See that AWS credentials are there and that they may call ecr:GetAuthorizationToken."
-        raise RegistryError(detail, hint=hint) from None
+        raise EcrLoginError(detail, hint=hint) from None
     return user, password
 
 

@@ -23,7 +23,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def secret(**values: str) -> tuple[Any, str]:
-    client = boto3.client("secretsmanager", region_name=REGION)  # type: ignore[call-overload]  # no stubs for it
+    client = boto3.client("secretsmanager", region_name=REGION)
     return client, client.create_secret(Name="visgate", SecretString=json.dumps(values))["ARN"]
 
 
@@ -41,13 +41,13 @@ def test_a_secret_is_read_by_key_and_version(aws: None) -> None:
 
 
 def test_a_secret_without_a_key_is_taken_as_it_is(aws: None) -> None:
-    client = boto3.client("secretsmanager", region_name=REGION)  # type: ignore[call-overload]  # no stubs for it
+    client = boto3.client("secretsmanager", region_name=REGION)
     arn = client.create_secret(Name="key", SecretString="rpa_KEY")["ARN"]
     assert referenced({"X_RUNPOD_API_KEY": arn}, "X_") == {"runpod_api_key": "rpa_KEY"}
 
 
 def test_a_parameter_is_read(aws: None) -> None:
-    client = boto3.client("ssm", region_name=REGION)  # type: ignore[call-overload]  # no stubs for it
+    client = boto3.client("ssm", region_name=REGION)
     client.put_parameter(Name="/visgate/url", Value="https://d1.cloudfront.net", Type="String")
     arn = f"arn:aws:ssm:{REGION}:123456789012:parameter/visgate/url"
     assert referenced({"X_PUBLIC_URL": arn}, "X_") == {"public_url": "https://d1.cloudfront.net"}

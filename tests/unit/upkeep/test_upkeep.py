@@ -37,7 +37,7 @@ def post(runpod_emulator: RunpodEmulator) -> Iterator[Post]:
     """Send an event as a scheduler would, at a moment."""
     moment = datetime.now(UTC)
     settings = Settings(
-        runpod_api_key=runpod_emulator.key,  # type: ignore[arg-type]  # pydantic reads text
+        runpod_api_key=runpod_emulator.key,
         runpod_api_url=runpod_emulator.api_url,
         runpod_jobs_url=runpod_emulator.jobs_url,
         stack="p/s",
