@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from pulumi_visgate.gateway.services.geography import Point
 from pulumi_visgate.gateway.services.keys import UserKeys
 from pulumi_visgate.runpod import AsyncRunpodClient
 from visgate_contract.errors import ContractError
@@ -17,12 +18,14 @@ class Caller:
         keys: What signs in this caller's name.
         runpod: Client with the caller's key, over the shared connections.
         hf_token: Hugging Face token of this request.
+        place: Where the request came from, if that is known.
     """
 
     user_hash: str
     keys: UserKeys = field(repr=False)
     runpod: AsyncRunpodClient = field(repr=False)
     hf_token: str | None = field(default=None, repr=False)
+    place: Point | None = field(default=None, repr=False)
 
     @property
     def webhook_secret(self) -> str:

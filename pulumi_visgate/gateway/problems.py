@@ -53,16 +53,28 @@ _TITLES = {
     504: "Deadline exceeded",
 }
 
+# Where a code says more than its status.
+_TITLE_OF_CODE = {
+    ErrorCode.MODEL_GATED: "Model is gated",
+    ErrorCode.BUDGET_EXCEEDED: "Budget exceeded",
+    ErrorCode.HUB_UNREACHABLE: "Model hub failed",
+}
+
 # What a code means when nothing else decides the status.
 _STATUS_OF_CODE = {
     ErrorCode.INVALID_REQUEST: 422,
     ErrorCode.UNAUTHORIZED: 401,
     ErrorCode.NOT_FOUND: 404,
     ErrorCode.MODEL_NOT_FOUND: 404,
+    ErrorCode.MODEL_GATED: 403,
+    ErrorCode.MODEL_NOT_SUPPORTED: 422,
+    ErrorCode.MODEL_TOO_LARGE: 422,
     ErrorCode.TASK_NOT_SUPPORTED: 422,
     ErrorCode.WEBHOOK_URL_REFUSED: 422,
     ErrorCode.WEBHOOK_DELIVERY_FAILED: 502,
     ErrorCode.NO_CAPACITY: 503,
+    ErrorCode.BUDGET_EXCEEDED: 402,
+    ErrorCode.HUB_UNREACHABLE: 502,
     ErrorCode.RATE_LIMITED: 429,
     ErrorCode.RUNPOD_UNREACHABLE: 502,
     ErrorCode.RUNPOD_REFUSED: 502,
@@ -162,19 +174,29 @@ class Refused(VisgateError):
         code: Stable code.
         hint: What to do.
         headers: Headers of the answer.
+        fields: Fields of the request that it is about.
     """
 
     def __init__(
-        self, status: int, detail: str, *, code: ErrorCode, hint: str = "", headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        detail: str,
+        *,
+        code: ErrorCode,
+        hint: str = "",
+        headers: Mapping[str, str] | None = None,
+        fields: Sequence[FieldProblem] = (),
     ) -> None:
         super().__init__(detail, hint=hint, code=code)
         self.status = status
         self.headers = dict(headers or {})
+        self.fields = list(fields)
 
 
 def problem_of(error: VisgateError) -> tuple[Problem, dict[str, str]]:
     """Return the problem document of an error, and the headers of its answer."""
-    status, headers, fields = _STATUS_OF_CODE.get(error.code, 500), {}, None
+    status, headers = _STATUS_OF_CODE.get(error.code, 500), dict[str, str]()
+    fields: list[FieldProblem] | None = None
     code, detail, hint = error.code, error.detail, error.hint
     if isinstance(error, runpod.RunpodError):
         status, code, hint = _of_runpod(error)
@@ -183,12 +205,12 @@ def problem_of(error: VisgateError) -> tuple[Problem, dict[str, str]]:
         if isinstance(error, runpod.RateLimited) and error.retry_after_s is not None:
             headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
     elif isinstance(error, Refused):
-        status, headers = error.status, error.headers
+        status, headers, fields = error.status, error.headers, error.fields or None
     elif isinstance(error, InvalidField):
         fields = [FieldProblem(field=error.field, detail=error.field_detail)]
     if status == HTTPStatus.UNAUTHORIZED:
         headers.setdefault("WWW-Authenticate", 'Bearer realm="runpod"')
-    title = _TITLES.get(status, "Error")
+    title = _TITLE_OF_CODE.get(code) or _TITLES.get(status, "Error")
     return Problem(title=title, status=status, detail=detail, code=code, hint=hint or None, errors=fields), headers
 
 

@@ -10,17 +10,29 @@ from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, SecretStr, fie
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pulumi_visgate.gateway.services.limiter import quota_of
-from visgate_contract.pools import PoolPolicy
+from pulumi_visgate.hub import HF_ENDPOINT
+from visgate_contract.pools import PoolPolicy, Window
 from visgate_contract.signing import MIN_SIGNING_KEY_BYTES
 from visgate_contract.tasks import Task
 
 ENV_PREFIX = "VISGATE_GATEWAY_"
 MAX_PRESIGN_S = 7 * 24 * 3600  # SigV4 signs no longer
-MAX_ROLE_PRESIGN_S = (
-    3300  # a session of a role that another role took lasts an hour; it is renewed before its last part
-)
 
 Name = Annotated[str, Field(min_length=1)]
+
+
+class Volume(BaseModel):
+    """One network volume of the platform.
+
+    Args:
+        id: Runpod's id.
+        data_center_id: Where it is.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: Name
+    data_center_id: Name
 
 
 class OfferedModel(BaseModel):
@@ -30,7 +42,10 @@ class OfferedModel(BaseModel):
         model_id: Hub id such as `stabilityai/sdxl-turbo`.
         revision: Commit of the model; the newest when left out.
         tasks: What callers may ask of it.
-        policy: Pool policy that the platform runs it under; told to callers, not acted on by the gateway.
+        policy: Pool policy that the platform runs it under.
+        windows: When a `scheduled_warm` pool keeps workers.
+        min_workers: Workers that its pool always keeps; at least one for `always_on`.
+        max_workers: Most workers of its pool; the platform's `workers_max` when left out.
         gpu_pools: Runpod pools fit for it; the platform's when empty.
         network_volume_ids: Volumes that hold it. Those that the caller's account owns are mounted.
     """
@@ -42,6 +57,9 @@ class OfferedModel(BaseModel):
     revision: str | None = None
     tasks: Annotated[tuple[Task, ...], Field(min_length=1)] = (Task.TEXT2IMG,)
     policy: PoolPolicy = PoolPolicy.ON_DEMAND
+    windows: tuple[Window, ...] = ()
+    min_workers: int = Field(default=0, ge=0)
+    max_workers: int | None = Field(default=None, ge=1)
     gpu_pools: tuple[Name, ...] = ()
     network_volume_ids: tuple[Name, ...] = ()
 
@@ -55,7 +73,6 @@ class Settings(BaseSettings):
         public_url: Base of the links in answers, without a slash at its end.
         signing_key: The platform's key; every user's webhook secret is derived from it.
         previous_signing_key: The one before, while what it made is still to be good; see docs/webhooks.md.
-        origin_secret: What the CDN in front sends as `X-Visgate-Origin`; requests without it are refused.
         runpod_api_url: Base of Runpod's REST API.
         runpod_jobs_url: Base of Runpod's job API.
         runpod_timeout_s: Longest wait for one call to Runpod, in seconds.
@@ -71,17 +88,20 @@ class Settings(BaseSettings):
         watchdog_action: What the watchdog does then, and after repeated failures.
         watchdog_max_failures: Failed jobs in a row that the watchdog accepts.
         models: What the platform offers, the caller's own endpoints apart.
+        network_volumes: Where the platform's volumes are; those of a model that are not here are asked for.
         allow_unlisted_models: Create endpoints for any model on the Hub, too.
+        allow_pickles: Weights may be pickles, which can run code when they are read, where there are no safetensors.
+        hf_endpoint: Base of the model hub; workers that have to download are sent there, too.
+        hub_timeout_s: Longest time for everything that is read from it about one model, in seconds.
+        max_job_usd: Most that one job may cost, in US dollars; no ceiling when left out.
+        max_key_usd_per_day: Most that the account behind a key may spend on serverless endpoints in a day, in US
+            dollars; no ceiling when left out.
         bucket: Where artifacts go.
         s3_endpoint: URL of the S3 service; AWS when left out.
         s3_access_key_id: Key that signs uploads; the process's own identity when left out.
         s3_secret_access_key: Its secret.
         s3_region: Region that signatures name.
-        s3_role_arn: Role whose session signs uploads; it lasts an hour, so `upload_ttl_s` must be less.
-        key_prefix: What the keys of artifacts begin with, such as `artifacts/`.
         cdn_base_url: Where artifacts are read.
-        link_key_id: CloudFront's id of the key that links are signed with; they are not signed when left out.
-        link_ttl_s: How long a signed link is good, in seconds.
         upload_ttl_s: How long an upload URL is good, in seconds; not less than `job_ttl_s`.
         job_timeout_s: Longest run of one job, in seconds.
         job_ttl_s: Longest life of one job, queue included, in seconds.
@@ -112,7 +132,6 @@ class Settings(BaseSettings):
     public_url: str = "http://127.0.0.1:8080"
     signing_key: SecretStr
     previous_signing_key: SecretStr | None = None
-    origin_secret: SecretStr | None = None
 
     runpod_api_url: str = "https://api.runpod.io"
     runpod_jobs_url: str = "https://api.runpod.ai/v2"
@@ -131,18 +150,21 @@ class Settings(BaseSettings):
     watchdog_max_failures: int = Field(default=3, ge=1)
 
     models: tuple[OfferedModel, ...] = ()
+    network_volumes: tuple[Volume, ...] = ()
     allow_unlisted_models: bool = False
+    allow_pickles: bool = False
+    hf_endpoint: str = HF_ENDPOINT
+    hub_timeout_s: float = Field(default=5.0, gt=0)
+
+    max_job_usd: float | None = Field(default=None, gt=0)
+    max_key_usd_per_day: float | None = Field(default=None, gt=0)
 
     bucket: Name
     s3_endpoint: str | None = None
     s3_access_key_id: SecretStr | None = None
     s3_secret_access_key: SecretStr | None = None
     s3_region: str = "us-east-1"
-    s3_role_arn: str | None = None
-    key_prefix: Annotated[str, Field(pattern=r"^([A-Za-z0-9_-]+/)*$")] = ""
     cdn_base_url: str
-    link_key_id: str | None = None
-    link_ttl_s: int = Field(default=MAX_PRESIGN_S, ge=60)
     upload_ttl_s: int = Field(default=90_000, ge=60, le=MAX_PRESIGN_S)
     job_timeout_s: int = Field(default=900, ge=5, le=MAX_PRESIGN_S)
     job_ttl_s: int = Field(default=86_400, ge=10, le=MAX_PRESIGN_S)
@@ -164,7 +186,7 @@ class Settings(BaseSettings):
     metrics_token: Annotated[SecretStr, Field(min_length=16)] | None = None
     tracing: bool = False
 
-    @field_validator("public_url", "runpod_api_url", "runpod_jobs_url", "cdn_base_url", "s3_endpoint")
+    @field_validator("public_url", "runpod_api_url", "runpod_jobs_url", "cdn_base_url", "s3_endpoint", "hf_endpoint")
     @classmethod
     def _is_base_url(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("http://", "https://")):
@@ -210,9 +232,6 @@ class Settings(BaseSettings):
         if (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):
             message = "s3_access_key_id and s3_secret_access_key go together"
             raise ValueError(message)
-        if self.s3_role_arn is not None and self.upload_ttl_s > MAX_ROLE_PRESIGN_S:
-            message = f"upload_ttl_s must not be more than {MAX_ROLE_PRESIGN_S} with s3_role_arn: a session ends then"
-            raise ValueError(message)
         return self
 
     @property
@@ -224,7 +243,7 @@ class Settings(BaseSettings):
     @property
     def can_be_called_back(self) -> bool:
         """Runpod can reach this gateway: it does not run on a machine of its own network, unless Runpod does, too."""
-        return not _is_inside(self.public_url) or _is_inside(self.runpod_jobs_url)
+        return not is_inside(self.public_url) or is_inside(self.runpod_jobs_url)
 
     def offered(self, model_id: str) -> OfferedModel | None:
         """Return the offer for a model, or None."""
@@ -233,7 +252,7 @@ class Settings(BaseSettings):
     def secrets(self) -> tuple[str, ...]:
         """Return the platform's secrets, for masking."""
         stored = (self.s3_access_key_id, self.s3_secret_access_key)
-        held = (*self.signing_keys, self.origin_secret, *stored, self.valkey_url, self.metrics_token)
+        held = (*self.signing_keys, *stored, self.valkey_url, self.metrics_token)
         told = [secret.get_secret_value() for secret in held if secret is not None]
         password = urlsplit(self.valkey_url.get_secret_value()).password if self.valkey_url else None
         return (*told, unquote(password)) if password else tuple(told)
@@ -246,7 +265,7 @@ def _is_installed(module: str) -> bool:
         return False
 
 
-def _is_inside(url: str) -> bool:
+def is_inside(url: str) -> bool:
     """Tell whether a base URL names this machine or a private address."""
     host = urlsplit(url).hostname or ""
     try:

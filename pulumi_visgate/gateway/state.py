@@ -12,18 +12,23 @@ from fastapi import FastAPI, Request
 from pulumi_visgate.gateway import egress
 from pulumi_visgate.gateway.metrics import Metrics
 from pulumi_visgate.gateway.problems import Refused
+from pulumi_visgate.gateway.services import hub
 from pulumi_visgate.gateway.services.announce import Courier
+from pulumi_visgate.gateway.services.budget import Budget
 from pulumi_visgate.gateway.services.callbacks import Callbacks
 from pulumi_visgate.gateway.services.directory import Directory
 from pulumi_visgate.gateway.services.follow import Follower
+from pulumi_visgate.gateway.services.hub import HubReader
 from pulumi_visgate.gateway.services.keys import Keys
 from pulumi_visgate.gateway.services.limiter import Limiter, new_valkey
 from pulumi_visgate.gateway.services.log_feed import Feeds
+from pulumi_visgate.gateway.services.market import Market
 from pulumi_visgate.gateway.services.observe import Observer
+from pulumi_visgate.gateway.services.planning import Planner
 from pulumi_visgate.gateway.services.provision import Provisioner
 from pulumi_visgate.gateway.services.submit import Submitter
 from pulumi_visgate.gateway.services.uploads import Uploads
-from pulumi_visgate.gateway.settings import Settings
+from pulumi_visgate.gateway.settings import Settings, is_inside
 from pulumi_visgate.runpod import AsyncRunpodClient, RetryPolicy, Transport
 from visgate_contract.errors import ErrorCode
 
@@ -48,12 +53,14 @@ class Clients:
         webhooks: Client for deliveries; a safe one when None.
         resolver: Resolves receivers' names.
         spans: Where spans go, where tracing is configured; to the collector that the environment names when None.
+        hub: Client for the model hub; one of its own when None.
     """
 
     runpod: Transport | None = None
     webhooks: httpx.AsyncClient | None = None
     resolver: egress.Resolver = egress.system_resolver
     spans: "SpanExporter | None" = None
+    hub: httpx.AsyncClient | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,7 @@ class State:
         keys: What signs in callers' names.
         base: Runpod client whose connections every caller's client shares.
         directory: What callers have.
+        planner: Looks before anything is made.
         provisioner: Finds and makes endpoints.
         submitter: Accepts requests.
         callbacks: Answers Runpod's own calls.
@@ -80,6 +88,7 @@ class State:
     keys: Keys
     base: AsyncRunpodClient = field(repr=False)
     directory: Directory
+    planner: Planner
     provisioner: Provisioner
     submitter: Submitter
     callbacks: Callbacks
@@ -135,11 +144,15 @@ async def opened(settings: Settings, clients: Clients) -> AsyncIterator[State]:
             webhooks = await stack.enter_async_context(egress.new_client())
         policy = egress.EgressPolicy(allow_loopback=settings.allow_loopback, ports=settings.webhook_ports)
         directory = Directory(ttl_s=settings.list_ttl_s)
-        provisioner = Provisioner(settings, directory)
         sent = _both(metrics.webhook_sent, tracing.webhook_sent if tracing else None)
         courier = Courier(webhooks, policy, clients.resolver, sent)
         keys = Keys(settings)
         callbacks = Callbacks(settings, keys, courier, seen=metrics.job_seen)
+        reader = HubReader(
+            settings.hf_endpoint, await _hub_client(settings, clients, stack), deadline_s=settings.hub_timeout_s
+        )
+        planner = Planner(settings, hub=reader, market=Market(), budget=Budget(settings))
+        provisioner = Provisioner(settings, directory, planner)
         submitter = Submitter(
             settings,
             directory=directory,
@@ -154,6 +167,7 @@ async def opened(settings: Settings, clients: Clients) -> AsyncIterator[State]:
             keys,
             base,
             directory,
+            planner,
             provisioner,
             submitter,
             callbacks,
@@ -199,3 +213,14 @@ def _limiter(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> Lim
         metrics=metrics,
         valkey=valkey,
     )
+
+
+async def _hub_client(settings: Settings, clients: Clients, stack: AsyncExitStack) -> httpx.AsyncClient:
+    """Return the given client for the hub, or one that ends with the process; its TLS context takes a moment."""
+    if clients.hub is not None:
+        return clients.hub
+    trust_env = not is_inside(settings.hf_endpoint)
+    made = await asyncio.to_thread(
+        hub.new_client, settings.hf_endpoint, timeout_s=settings.hub_timeout_s, trust_env=trust_env
+    )
+    return await stack.enter_async_context(made)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-from pulumi_visgate.resources._market import Offer
 from pulumi_visgate.runpod.models.volume import VolumeType
+from pulumi_visgate.runpod.offers import Offer
 from visgate_contract.pools import PoolPolicy, Window, effective_minimum
 
 HOURS_OF_MONTH = 730

@@ -6,20 +6,12 @@ from typing import Any
 
 from pulumi_visgate.resources._cost import DOLLAR_DIGITS, WorkerPrice, worker_price
 from pulumi_visgate.resources._crud import Problem
-from pulumi_visgate.resources._market import (
-    Finding,
-    Offer,
-    Wish,
-    allowed_centers,
-    assess,
-    cpu_group,
-    cpu_offers,
-    gpu_offers,
-)
+from pulumi_visgate.resources._market import Finding, Wish, allowed_centers, assess
 from pulumi_visgate.resources._session import Session
 from pulumi_visgate.resources._settings import Market
 from pulumi_visgate.resources._values import UNKNOWN, Properties, has_unknown, known_items
 from pulumi_visgate.runpod.errors import NotFound
+from pulumi_visgate.runpod.offers import Offer, cpu_group, cpu_offers, gpu_offers
 
 _COMPUTE = ("gpu_pools", "excluded_gpu_types", "gpus_per_worker", "cpus")
 

@@ -23,6 +23,8 @@ import pytest
 import trustme
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from pulumi_visgate.local.hub import testing
+from pulumi_visgate.local.hub.testing import HubMirror
 from visgate_contract.events import Event
 
 MODEL = "visgate/tiny-sd"
@@ -133,8 +135,24 @@ class GatewayProcess:
 StartGateway = Callable[..., GatewayProcess]
 
 
+@pytest.fixture(scope="session")
+def running_hub() -> Iterator[HubMirror]:
+    with testing.serve() as mirror:
+        yield mirror
+
+
 @pytest.fixture
-def start_gateway(runpod_emulator: Any, tmp_path: Path) -> Iterator[StartGateway]:
+def hub(running_hub: HubMirror) -> HubMirror:
+    """A hub that has the model of these tests."""
+    running_hub.faults = testing.Faults()
+    running_hub.access.gates.clear()
+    running_hub.commit(MODEL, testing.model())
+    running_hub.reset()
+    return running_hub
+
+
+@pytest.fixture
+def start_gateway(runpod_emulator: Any, hub: HubMirror, tmp_path: Path) -> Iterator[StartGateway]:
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
     runpod_emulator.map_image(IMAGE, [sys.executable, str(script)])
@@ -148,6 +166,7 @@ def start_gateway(runpod_emulator: Any, tmp_path: Path) -> Iterator[StartGateway
             "IMAGE": IMAGE,
             "GPU_POOLS": '["ADA_24"]',
             "MODELS": json.dumps([{"model_id": MODEL}]),
+            "HF_ENDPOINT": hub.url,
             "BUCKET": "artifacts",
             "S3_ENDPOINT": "http://127.0.0.1:9",
             "S3_ACCESS_KEY_ID": "AKIACONTRACTTESTS000",

@@ -1,5 +1,6 @@
 """The gateway as its own process, against the emulated Runpod and a worker that speaks through Runpod's SDK."""
 
+import re
 import threading
 from queue import Queue
 from typing import Any
@@ -9,6 +10,7 @@ import httpx_sse
 import pytest
 from standardwebhooks.webhooks import Webhook
 
+from pulumi_visgate.local.hub import testing
 from visgate_contract.events import Event, Status
 
 pytestmark = pytest.mark.contract
@@ -125,6 +127,69 @@ def test_an_endpoint_that_runpod_scaled_down_is_restored(start_gateway: Any, run
         assert gateway.follow(client, accepted["job_id"])[-1].data.status is Status.READY
     assert (before["workers_max"], after["workers_max"]) == (0, 3)
     assert accepted["endpoint_id"] == endpoint
+
+
+PLATFORM = {
+    "GPU_POOLS": '["ADA_24", "AMPERE_48"]',
+    "DATA_CENTER_IDS": '["EU-RO-1", "EU-CZ-1", "US-TX-3"]',
+    "ALLOW_UNLISTED_MODELS": "true",
+}
+
+
+def test_a_request_is_looked_at_before_anything_is_made(start_gateway: Any, runpod_emulator: Any, hub: Any) -> None:
+    gateway = start_gateway(**PLATFORM)
+    index = b'{"_class_name": "WanPipeline", "vae": ["diffusers", "AutoencoderKLWan"]}'
+    hub.commit("acme/film", testing.model() | {"model_index.json": index})
+    hub.commit("acme/gated", testing.model())
+    hub.gate("acme/gated", "hf_another")
+    with gateway.client(runpod_emulator.key) as client:
+        looked = client.post("/v1/preflight", json={"model": MODEL, "input": {"prompt": "a red fox"}})
+        refused = [
+            client.post("/v1/jobs", json={"model": model, "input": {"prompt": "a red fox"}}).json()
+            for model in ("acme/film", "acme/gated", "acme/nothing")
+        ]
+        assert client.get("/v1/deployments").json() == {"deployments": []}
+    found = looked.json()
+    assert (looked.status_code, found["ok"]) == (200, True), looked.text
+    assert {pool["gpu_pool"]: pool["memory_gb"] for pool in found["gpu_pools"]} == {"ADA_24": 24, "AMPERE_48": 48}
+    assert found["cost"]["usd_per_hour"] == 1.22
+    codes = [problem["code"] for problem in refused]
+    assert codes == ["task_not_supported", "model_gated", "model_not_found"]
+    assert TOKEN not in looked.text
+
+
+def test_workers_start_near_the_caller_where_there_is_stock(start_gateway: Any, runpod_emulator: Any) -> None:
+    gateway = start_gateway(**PLATFORM)
+    runpod_emulator.set_stock("ADA_24", "EU-CZ-1", "NONE")
+    runpod_emulator.set_stock("AMPERE_48", "EU-CZ-1", "NONE")
+    headers = {"CloudFront-Viewer-Country": "DE"}
+    with gateway.client(runpod_emulator.key) as client:
+        found = client.get("/v1/placements", params={"model": MODEL}, headers=headers).json()["placements"]
+        accepted = client.post(
+            "/v1/jobs", json={"model": MODEL, "input": {"prompt": "a red fox"}}, headers=headers
+        ).json()
+        gateway.follow(client, accepted["job_id"])
+        (deployment,) = client.get("/v1/deployments").json()["deployments"]
+    assert found[0]["data_center_id"] == "EU-RO-1"
+    assert {place["data_center_id"] for place in found if not place["possible"]} == {"EU-CZ-1"}
+    assert deployment["data_center_ids"] == ["EU-RO-1"]
+
+
+def test_a_budget_is_held_with_the_prices_and_the_bill_of_the_account(start_gateway: Any, runpod_emulator: Any) -> None:
+    gateway = start_gateway(MAX_JOB_USD="0.31", MAX_KEY_USD_PER_DAY="0.3")
+    body = {"model": MODEL, "input": {"prompt": "a red fox"}}
+    with gateway.client(runpod_emulator.key) as client:
+        dear = client.post("/v1/jobs", json={**body, "max_cost_usd": 0.2}).json()
+        accepted = client.post("/v1/jobs", json=body).json()
+        gateway.follow(client, accepted["job_id"])
+    assert (dear["status"], dear["code"]) == (402, "budget_exceeded")
+    assert "$0.2933" in dear["detail"]  # $1.10 an hour for 900 s of running and 60 s of idling
+    runpod_emulator.advance(60)  # the worker was idle for its minute, and the bill has it
+    successor = start_gateway(MAX_KEY_USD_PER_DAY="0.3")
+    with successor.client(runpod_emulator.key) as client:
+        spent = client.post("/v1/jobs", json=body).json()
+    assert (spent["status"], spent["code"]) == (402, "budget_exceeded")
+    assert re.search(r"has spent \$0\.0\d+ on serverless endpoints today", spent["detail"]), spent["detail"]
 
 
 def test_a_dead_runpod_is_one_clear_problem(start_gateway: Any) -> None:

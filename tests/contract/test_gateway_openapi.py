@@ -1,5 +1,7 @@
 """The gateway against its own OpenAPI document: every answer to any request is one that the document promises."""
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,6 +15,8 @@ from schemathesis.specs.openapi.checks import ignored_auth, positive_data_accept
 from pulumi_visgate.gateway.app import create_app
 from pulumi_visgate.gateway.settings import OfferedModel, Settings
 from pulumi_visgate.gateway.state import Clients
+from pulumi_visgate.local.hub import testing
+from pulumi_visgate.local.hub.testing import HubMirror
 from tests.handled import Handled
 
 pytestmark = pytest.mark.contract
@@ -48,6 +52,7 @@ def application() -> FastAPI:
         runpod_jobs_url=f"http://{JOBS_HOST}/v2",
         image="visgate-worker:test",
         gpu_pools=("ADA_24",),
+        hf_endpoint="http://hub.test:1",
         models=(OfferedModel(model_id="stabilityai/sdxl-turbo"),),
         allow_unlisted_models=True,
         bucket="artifacts",
@@ -58,9 +63,13 @@ def application() -> FastAPI:
         rate_per_ip="100000/second",
     )
     webhooks = httpx.AsyncClient(transport=httpx.MockTransport(deaf))
-    return create_app(given, clients=Clients(Handled(empty_account), webhooks, public))
+    hub = httpx.AsyncClient(transport=httpx.ASGITransport(testing.FaultyHub(MIRROR)), follow_redirects=True)
+    return create_app(given, clients=Clients(Handled(empty_account), webhooks, public, hub=hub))
 
 
+KEPT = tempfile.TemporaryDirectory()  # as long as the module, whose tests are made of it
+MIRROR = HubMirror(Path(KEPT.name), ports=(1, 2))
+MIRROR.commit("stabilityai/sdxl-turbo", testing.model())
 schema = schemathesis.openapi.from_asgi("/openapi.json", application())
 
 

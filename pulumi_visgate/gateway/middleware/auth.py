@@ -12,6 +12,7 @@ from pulumi_visgate.gateway import masking
 from pulumi_visgate.gateway.caller import Caller
 from pulumi_visgate.gateway.middleware import carried
 from pulumi_visgate.gateway.problems import InvalidField, MissingKey
+from pulumi_visgate.gateway.services import geography
 from pulumi_visgate.gateway.state import State
 from visgate_contract.names import user_hash
 
@@ -106,7 +107,7 @@ def caller_of(request: Request, key: object, token: object, *, token_field: str,
     identity = user_hash(key)
     keys = state.keys.of(identity)
     masking.current().learn([*keys.secrets, keys.webhook_key])
-    return Caller(identity, keys, state.runpod(key), token)
+    return Caller(identity, keys, state.runpod(key), token, geography.of_caller(request.headers))
 
 
 CurrentCaller = Annotated[Caller, Depends(authenticate)]

@@ -45,8 +45,8 @@ def _task(value: object) -> object:
 AnyTask = Annotated[Task, BeforeValidator(_task)]
 
 
-class _Wanted(BaseModel):
-    """What both kinds of request say."""
+class Wanted(BaseModel):
+    """What every kind of request says."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -71,6 +71,14 @@ class _Wanted(BaseModel):
     gpu_pool: str | None = Field(
         default=None, min_length=1, max_length=40, description="GPU pool to run on.", examples=["ADA_24"]
     )
+    max_cost_usd: float | None = Field(
+        default=None,
+        gt=0,
+        le=10_000,
+        description="Most that one job may cost, in US dollars: the dearest GPU that it may get, for its longest run "
+        "and the idle time after it. A job that may cost more is refused before anything is created.",
+        examples=[0.5],
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -85,21 +93,18 @@ class _Wanted(BaseModel):
 
     def asked(self) -> Asked:
         """Return model and place."""
-        return Asked(self.model, self.task, self.region, self.gpu_pool, must_sign=self.webhook_url is not None)
+        signs = self.webhook_url is not None
+        return Asked(self.model, self.task, self.region, self.gpu_pool, signs, self.max_cost_usd)
 
 
-class DeploymentRequest(_Wanted):
+class DeploymentRequest(Wanted):
     """Have an endpoint ready for a model."""
 
 
-class JobRequestBody(_Wanted):
-    """Have a model do something."""
+class WithInput(Wanted):
+    """What a request says that has an input."""
 
-    task: AnyTask = Field(default=Task.TEXT2IMG, description="What to ask of the model.")
-    input: TaskInput = Field(
-        description="Input of the task.",
-        examples=[{"prompt": "a red fox in the snow", "width": 512, "height": 512, "seed": 7}],
-    )
+    input: TaskInput | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -112,12 +117,21 @@ class JobRequestBody(_Wanted):
 
     @field_validator("input")
     @classmethod
-    def _is_of_the_task(cls, value: TaskInput, info: ValidationInfo) -> TaskInput:
-        task = info.data.get("task", value.task)
-        if value.task is not task:
+    def _is_of_the_task(cls, value: TaskInput | None, info: ValidationInfo) -> TaskInput | None:
+        task = info.data.get("task")
+        if value is not None and task is not None and value.task is not task:
             kind, message = "task_mismatch", "is the input of {input_task}, but task is {task}"
             raise PydanticCustomError(kind, message, {"input_task": value.task.value, "task": task.value})
         return value
+
+
+class JobRequestBody(WithInput):
+    """Have a model do something."""
+
+    input: TaskInput = Field(
+        description="Input of the task.",
+        examples=[{"prompt": "a red fox in the snow", "width": 512, "height": 512, "seed": 7}],
+    )
 
 
 class DeploymentLinks(BaseModel):

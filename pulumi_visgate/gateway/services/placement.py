@@ -1,15 +1,17 @@
-"""What a new endpoint looks like and where it may run: from the settings, the request and the caller's volumes."""
+"""What a request asks for, and what a new endpoint for it looks like: from the settings, the request and a place."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 from pulumi_visgate.gateway.problems import InvalidField, Refused
 from pulumi_visgate.gateway.services.directory import GENERATION_ENV
 from pulumi_visgate.gateway.services.keys import UserKeys
+from pulumi_visgate.gateway.services.spots import Attempt
 from pulumi_visgate.gateway.services.warm_match import Wish
 from pulumi_visgate.gateway.settings import OfferedModel, Settings
+from pulumi_visgate.hub import HF_ENDPOINT
 from pulumi_visgate.runpod.models.endpoint import (
     CreateEndpoint,
     CreateEndpointGpu,
@@ -18,7 +20,6 @@ from pulumi_visgate.runpod.models.endpoint import (
     FlashBoot,
     QueueDelayScaling,
 )
-from pulumi_visgate.runpod.models.volume import NetworkVolume
 from visgate_contract.errors import ErrorCode
 from visgate_contract.jobs import MODEL_ID_ENV, MODEL_REVISION_ENV, WEBHOOK_KEY_ENV, WEBHOOK_SECRET_ENV
 from visgate_contract.names import EndpointName, spec_hash
@@ -40,6 +41,7 @@ class Asked:
         region: Data center such as `EU-RO-1`, or the beginning of several, such as `EU`.
         gpu_pool: One of the GPU pools on offer.
         must_sign: Webhooks are wanted.
+        max_cost_usd: Most that a job may cost, in US dollars.
     """
 
     model_id: str
@@ -47,6 +49,7 @@ class Asked:
     region: str | None = None
     gpu_pool: str | None = None
     must_sign: bool = False
+    max_cost_usd: float | None = None
 
 
 def wish(asked: Asked, *, user_hash: str, settings: Settings) -> Wish:
@@ -62,12 +65,13 @@ def wish(asked: Asked, *, user_hash: str, settings: Settings) -> Wish:
         task=asked.task,
         generation=generation(asked.model_id, model, settings),
         data_center_ids=_data_centers(asked.region, settings.data_center_ids),
-        pools=_pools(asked.gpu_pool, _offered_pools(model, settings)),
+        pools=_pools(asked.gpu_pool, offered_pools(model, settings)),
         must_sign=asked.must_sign,
     )
 
 
-def _offered_pools(model: OfferedModel | None, settings: Settings) -> tuple[str, ...]:
+def offered_pools(model: OfferedModel | None, settings: Settings) -> tuple[str, ...]:
+    """Return the GPU pools that a model may run on here."""
     return (model.gpu_pools if model else ()) or settings.gpu_pools
 
 
@@ -145,46 +149,34 @@ def offer(asked: Asked, settings: Settings) -> OfferedModel:
     return model
 
 
-def mounts(
-    model: OfferedModel, volumes: Sequence[NetworkVolume], wanted: tuple[str, ...]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the volumes to mount and the data centers they tie the endpoint to.
-
-    Runpod mounts at most one volume for each data center. Without a fitting volume the place stays as wanted.
-
-    Args:
-        model: Names the volumes that hold the model.
-        volumes: The caller's own.
-        wanted: Data centers to choose from; any when empty.
-    """
-    chosen: dict[str, str] = {}
-    for volume_id in model.network_volume_ids:
-        found = next((volume for volume in volumes if volume.id == volume_id), None)
-        if found is not None and (not wanted or found.data_center in wanted):
-            chosen.setdefault(found.data_center, found.id)
-    return (tuple(chosen.values()), tuple(chosen)) if chosen else ((), wanted)
-
-
 def new_endpoint(
     wished: Wish,
     model: OfferedModel,
+    attempt: Attempt,
     *,
     settings: Settings,
-    volumes: Sequence[NetworkVolume],
     keys: UserKeys,
-    hf_token: str | None,
+    hf_token: str | None = None,
+    commit: str | None = None,
 ) -> CreateEndpoint:
     """Return the body of `createEndpoint` for a request that nothing serves yet.
 
-    The Hugging Face token goes into the environment only when the model has to come from the Hub.
+    The name tells what was wished for and not which place was found for it: two gateways that see other stock make
+    twins, which they recognise.
+
+    Args:
+        wished: What is asked for.
+        model: What the endpoint is made from.
+        attempt: Where it may run.
+        settings: The platform's.
+        keys: The caller's, which its workers sign with.
+        hf_token: The caller's; it goes into the environment only when the model has to come from the hub.
+        commit: Commit of the hub that was looked at, for a model that comes from there.
     """
-    mounted, data_centers = mounts(model, volumes, wished.data_center_ids or settings.data_center_ids)
-    pools = wished.pools or _offered_pools(model, settings)
     spec = {
         "generation": wished.generation,
-        "volumes": sorted(mounted),
-        "data_centers": sorted(data_centers),
-        "pools": sorted(pools),
+        "data_centers": sorted(wished.data_center_ids),
+        "pools": sorted(wished.pools),
     }
     name = EndpointName.build(
         user_hash=wished.user_hash,
@@ -195,22 +187,32 @@ def new_endpoint(
     )
     env = _environment(wished, model, settings)
     env[WEBHOOK_SECRET_ENV], env[WEBHOOK_KEY_ENV] = keys.secrets[0], keys.webhook_key
-    if hf_token and not mounted:
-        env["HF_TOKEN"] = hf_token
+    if not attempt.volume_ids:
+        env |= _download(model, settings, hf_token, commit)
     return CreateEndpoint(
         name=str(name),
         type=EndpointType.QUEUE,
         image=settings.image,
         env=env,
         disk=settings.container_disk_gb,
-        gpu=CreateEndpointGpu(pools=list(pools)),
+        gpu=CreateEndpointGpu(pools=list(attempt.pools)),
         scaling=QueueDelayScaling(queue_delay=QUEUE_DELAY_S),
         workers=EndpointWorkers(min=0, max=settings.workers_max, idle_timeout=settings.idle_timeout_s),
-        data_center_ids=list(data_centers),
-        network_volumes=list(mounted),
+        data_center_ids=list(attempt.data_center_ids),
+        network_volumes=list(attempt.volume_ids),
         timeout=settings.job_timeout_s * 1000,
         flashboot=FlashBoot.FLASHBOOT,
     )
+
+
+def _download(model: OfferedModel, settings: Settings, hf_token: str | None, commit: str | None) -> dict[str, str]:
+    """Return what a worker needs that has to bring the model from the hub: the very commit that was looked at."""
+    given: Mapping[str, str | None] = {
+        MODEL_REVISION_ENV: model.revision or commit,
+        "HF_TOKEN": hf_token,
+        "HF_ENDPOINT": None if settings.hf_endpoint == HF_ENDPOINT else settings.hf_endpoint,
+    }
+    return {name: value for name, value in given.items() if value}
 
 
 def _environment(wished: Wish, model: OfferedModel, settings: Settings) -> dict[str, str]:

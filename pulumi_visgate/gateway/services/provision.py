@@ -1,6 +1,7 @@
 """Find the endpoint that serves a request, or make one: once, whoever asks at the same time.
 
-At most five calls to Runpod: list, volumes, create, list again, delete. In one process a lock for each caller, model
+Three calls to Runpod when all goes well: list, create, list again. Where Runpod has no capacity, each further place is
+one more create; where it refuses a volume, the caller's own are listed. In one process a lock for each caller, model
 and task keeps equal requests apart. Across processes the account itself decides: after a create the endpoints are
 listed again, the oldest stays, and whoever made a younger one deletes it before any job was sent to it.
 """
@@ -16,14 +17,18 @@ from pulumi_visgate.gateway.caller import Caller
 from pulumi_visgate.gateway.services import placement, warm_match
 from pulumi_visgate.gateway.services.directory import Candidate, Directory
 from pulumi_visgate.gateway.services.placement import Asked
+from pulumi_visgate.gateway.services.planning import Plan, Planner
+from pulumi_visgate.gateway.services.spots import Attempt
 from pulumi_visgate.gateway.services.warm_match import Wish
-from pulumi_visgate.gateway.settings import OfferedModel, Settings
+from pulumi_visgate.gateway.settings import Settings
 from pulumi_visgate.runpod.errors import BadRequest, NotFound, RunpodApiError, RunpodError, ServerFault, Unprocessable
 from pulumi_visgate.runpod.models.endpoint import CreateEndpoint, Endpoint, UpdateEndpoint
 from visgate_contract.errors import ErrorCode
+from visgate_contract.tasks import TaskInput
 
 log = logging.getLogger(__name__)
 
+_VOLUME = re.compile(r"volume", re.I)
 _CAPACITY = re.compile(r"capacity|no (longer any )?(instances?|gpus?|resources?)[^.]* available|out of stock", re.I)
 
 
@@ -46,11 +51,13 @@ class Provisioner:
     Args:
         settings: What new endpoints look like.
         directory: What callers have.
+        planner: Looks before anything is made.
     """
 
-    def __init__(self, settings: Settings, directory: Directory) -> None:
+    def __init__(self, settings: Settings, directory: Directory, planner: Planner) -> None:
         self._settings = settings
         self._directory = directory
+        self._planner = planner
         self._locks: dict[tuple[object, ...], tuple[asyncio.Lock, int]] = {}
 
     def wish(self, caller: Caller, asked: Asked) -> Wish:
@@ -61,23 +68,32 @@ class Provisioner:
         """Return the caller's endpoint that serves a request, or None (`listEndpoints`, if not listed lately)."""
         return warm_match.best(await self._candidates(caller, fresh=fresh), wish)
 
-    async def secure(self, caller: Caller, wish: Wish, matched: Candidate | None, model: OfferedModel | None) -> Found:
+    async def plan(self, caller: Caller, asked: Asked, wish: Wish, params: TaskInput | None = None) -> Plan:
+        """Return what to make for a request that nothing serves; raises `Refused` for one that cannot be served."""
+        return await self._planner.plan(caller, asked, wish, params)
+
+    async def afford(self, caller: Caller, candidate: Candidate, asked: Asked) -> None:
+        """Raise `Refused` if a job on an endpoint may cost more than a ceiling; without one, do nothing."""
+        run_s = self._settings.job_timeout_s
+        await self._planner.require_budget(caller, candidate.pools, asked_usd=asked.max_cost_usd, run_s=run_s)
+
+    async def secure(self, caller: Caller, wish: Wish, matched: Candidate | None, plan: Plan | None) -> Found:
         """Return an endpoint that accepts jobs: the matched one, restored if it was scaled to zero, or a new one.
 
         Args:
             caller: Who asks.
             wish: What is asked for.
             matched: What `match` found.
-            model: What a new endpoint is made from; needed if nothing matched.
+            plan: How a new endpoint is made; needed if nothing matched.
 
         Raises:
             RunpodError: Runpod refused or did not answer.
         """
-        if matched is None and model is not None:
+        if matched is None and plan is not None:
             async with self._alone(wish):
                 matched = await self.match(caller, wish)
                 if matched is None:
-                    return await self._create(caller, wish, model)
+                    return await self._create(caller, wish, plan)
         if matched is None:
             detail = "There is no endpoint for this request."
             raise NotFound(404, "Not Found", detail)
@@ -115,18 +131,9 @@ class Provisioner:
         self._directory.remember(caller.user_hash, restored)
         return restored
 
-    async def _create(self, caller: Caller, wish: Wish, model: OfferedModel) -> Found:
-        volumes = await caller.runpod.list_network_volumes() if model.network_volume_ids else []
-        body = placement.new_endpoint(
-            wish,
-            model,
-            settings=self._settings,
-            volumes=volumes,
-            keys=caller.keys,
-            hf_token=caller.hf_token,
-        )
+    async def _create(self, caller: Caller, wish: Wish, plan: Plan) -> Found:
         try:
-            made = await self._call_create(caller, body)
+            made = await self._attempted(caller, wish, plan)
         finally:
             # Also after a failure: an answer that was lost may hide an endpoint that exists.
             self._directory.distrust(caller.user_hash)
@@ -136,6 +143,41 @@ class Provisioner:
             raise RunpodError(detail)
         self._directory.remember(caller.user_hash, mine)
         return await self._settled(caller, wish, mine)
+
+    async def _attempted(self, caller: Caller, wish: Wish, plan: Plan) -> Endpoint:
+        """Make the endpoint at the first place that has capacity, with the volumes that the account has."""
+        try:
+            return await self._somewhere(caller, wish, plan)
+        except (BadRequest, NotFound, Unprocessable) as error:
+            mounts = any(attempt.volume_ids for attempt in plan.attempts)
+            if not mounts or not _VOLUME.search(" ".join((error.detail, *error.errors))):
+                raise
+        log.info("the account does not have the platform's volumes; its own are looked at")
+        return await self._somewhere(caller, wish, await self._planner.with_own_volumes(caller, wish, plan))
+
+    async def _somewhere(self, caller: Caller, wish: Wish, plan: Plan) -> Endpoint:
+        *others, last = plan.attempts
+        for attempt in others:
+            try:
+                return await self._call_create(caller, self._body(caller, wish, plan, attempt))
+            except RunpodError as error:
+                if error.code is not ErrorCode.NO_CAPACITY:
+                    raise
+                log.info(
+                    "no capacity in %s; the next place is tried", ", ".join(attempt.data_center_ids) or "any place"
+                )
+        return await self._call_create(caller, self._body(caller, wish, plan, last))
+
+    def _body(self, caller: Caller, wish: Wish, plan: Plan, attempt: Attempt) -> CreateEndpoint:
+        return placement.new_endpoint(
+            wish,
+            plan.model,
+            attempt,
+            settings=self._settings,
+            keys=caller.keys,
+            hf_token=caller.hf_token,
+            commit=plan.commit,
+        )
 
     @staticmethod
     async def _call_create(caller: Caller, body: CreateEndpoint) -> Endpoint:

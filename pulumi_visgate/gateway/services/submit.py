@@ -13,7 +13,6 @@ import tenacity
 from pulumi_visgate.gateway import egress
 from pulumi_visgate.gateway.caller import Caller
 from pulumi_visgate.gateway.problems import Refused
-from pulumi_visgate.gateway.services import placement
 from pulumi_visgate.gateway.services.announce import Announcement, Courier, provisioning
 from pulumi_visgate.gateway.services.callbacks import Callbacks
 from pulumi_visgate.gateway.services.directory import Candidate, Directory
@@ -141,12 +140,12 @@ class Submitter:
         """
         async with deadline(self._settings.deadline_s), self._announced(webhook_url) as announcement:
             task_id = new_task_id(datetime.now(UTC))
-            found = await self._placed(caller, asked, task_id, announcement)
+            found = await self._placed(caller, asked, None, task_id, announcement)
             try:
                 warm = not found.created and await self._readiness.is_warm(caller, found.candidate.id)
             except NotFound:
                 self._directory.forget(caller.user_hash, found.candidate.id)
-                found, warm = await self._placed(caller, asked, task_id, None), False
+                found, warm = await self._placed(caller, asked, None, task_id, None), False
             if announcement is not None:
                 await announcement.acknowledged(self._settings.announce_wait_s)
             accepted = Accepted(Warmth.WARM_READY if warm else Warmth.ACCEPTED_COLD, task_id, found.candidate)
@@ -186,7 +185,6 @@ class Submitter:
             self._announced(order.webhook_url, speaks=is_standard) as announcement,
         ):
             task_id = task_id or new_task_id(datetime.now(UTC))
-            await self._uploads.ready()
             uploads = self._uploads.grant(user_hash=caller.user_hash, task_id=task_id, params=params)
             job = JobInput(
                 task_id=task_id,
@@ -195,7 +193,7 @@ class Submitter:
                 uploads=uploads,
                 webhook_url=order.webhook_url if is_standard else None,
             )
-            found = await self._placed(caller, asked, task_id, announcement)
+            found = await self._placed(caller, asked, params, task_id, announcement)
             try:
                 return await self._queue(caller, found, order, job, announcement)
             except NotFound:
@@ -203,7 +201,7 @@ class Submitter:
                     raise
             # A listing that was trusted held an endpoint that is gone. Ask Runpod, once.
             self._directory.forget(caller.user_hash, found.candidate.id)
-            found = await self._placed(caller, asked, task_id, None)
+            found = await self._placed(caller, asked, params, task_id, None)
             return await self._queue(caller, found, order, job, announcement)
 
     def _check_receiver(self, order: Order) -> None:
@@ -223,16 +221,27 @@ class Submitter:
         finally:
             await announcement.close()
 
-    async def _placed(self, caller: Caller, asked: Asked, task_id: str, announcement: Announcement | None) -> Found:
+    async def _placed(
+        self,
+        caller: Caller,
+        asked: Asked,
+        params: TaskInput | None,
+        task_id: str,
+        announcement: Announcement | None,
+    ) -> Found:
         """Match or make an endpoint; the announcement leaves as soon as the request is known to be a good one."""
         wish = self._provisioner.wish(caller, asked)
         matched = await self._provisioner.match(caller, wish)
-        model = placement.offer(asked, self._settings) if matched is None else None
+        plan = None
+        if matched is None:
+            plan = await self._provisioner.plan(caller, asked, wish, params)
+        elif params is not None:
+            await self._provisioner.afford(caller, matched, asked)
         if announcement is not None:
             await announcement.permitted()
             event = provisioning(task_id=task_id, model_id=asked.model_id, task=asked.task)
             announcement.begin(event, caller.keys.signer)
-        return await self._provisioner.secure(caller, wish, matched, model)
+        return await self._provisioner.secure(caller, wish, matched, plan)
 
     async def _queue(
         self, caller: Caller, found: Found, order: Order, job: JobInput, announcement: Announcement | None

@@ -127,8 +127,12 @@ class _CutError(Exception):
     """Ends a connection in the middle of an answer."""
 
 
-class _Faulty:
-    """Counts what goes through to the two origins, and lets go wrong what is to go wrong."""
+class FaultyHub:
+    """The application of a mirror's two origins: it counts, and lets go wrong what is to go wrong.
+
+    Args:
+        mirror: What it serves; its two ports tell the origins apart.
+    """
 
     def __init__(self, mirror: HubMirror) -> None:
         def elsewhere(request: Request) -> str:
@@ -143,6 +147,7 @@ class _Faulty:
         self._mirror = mirror
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
         mirror = self._mirror
         origin = HUB if scope["server"][1] == mirror.ports[0] else FILES
         mirror.keys.add((origin, Request(scope).headers.get("authorization")))
@@ -205,7 +210,7 @@ def serve() -> Iterator[HubMirror]:
             listening.bind(("127.0.0.1", 0))
         mirror = HubMirror(Path(folder), ports=(one.getsockname()[1], two.getsockname()[1]))
         config = uvicorn.Config(
-            _Faulty(mirror), log_config=None, ws="none", lifespan="off", timeout_graceful_shutdown=1
+            FaultyHub(mirror), log_config=None, ws="none", lifespan="off", timeout_graceful_shutdown=1
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [one, two]}, name="hub")

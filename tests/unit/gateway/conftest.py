@@ -4,6 +4,8 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,12 +14,15 @@ import pytest
 from pulumi_visgate.gateway.app import create_app
 from pulumi_visgate.gateway.settings import OfferedModel, Settings
 from pulumi_visgate.gateway.state import Clients
+from pulumi_visgate.local.hub import testing
+from pulumi_visgate.local.hub.testing import HubMirror
 from pulumi_visgate.runpod._policy import shared_quota
 from tests.handled import Handled
 
 KEY = "rpa_CANARYKEY0000000000000000000001"
 SIGNING_KEY = "signing-key-of-the-tests-0123456789"
 MODEL = "visgate/tiny-sd"
+HUB = "http://hub.test:1"
 
 
 class FakeRunpod:
@@ -26,6 +31,8 @@ class FakeRunpod:
     def __init__(self) -> None:
         self.endpoints: dict[str, dict[str, Any]] = {}
         self.volumes: list[dict[str, Any]] = []
+        self.gpus: list[dict[str, Any]] = []
+        self.spent_usd = 0.0
         self.jobs: dict[str, dict[str, Any]] = {}
         self.workers: dict[str, int] = {}
         self.logs: dict[str, list[tuple[str, str]]] = {}
@@ -69,6 +76,10 @@ class FakeRunpod:
         }
         if parts[0] == "network-volumes":
             return "list_volumes", []
+        if parts[0] == "catalog":
+            return "list_gpu_types", []
+        if parts[0] == "billing":
+            return "list_billing", []
         return names[request.method, len(parts)], parts[1:]
 
     def add(self, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,6 +141,38 @@ class FakeRunpod:
 
     def _list_volumes(self, _: httpx.Request) -> httpx.Response:
         return httpx.Response(200, json={"networkVolumes": self.volumes})
+
+    def _list_gpu_types(self, _: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"gpus": self.gpus})
+
+    def _list_billing(self, _: httpx.Request) -> httpx.Response:
+        amounts = dict.fromkeys(("gpuAmount", "cpuAmount", "diskAmount", "feeAmount"), 0.0)
+        span = {"startTime": "2026-11-01T00:00:00Z", "endTime": "2026-11-02T00:00:00Z"}
+        totals = {**amounts, "gpuAmount": self.spent_usd, "totalAmount": self.spent_usd}
+        metadata = {"query": {**span, "bucketSize": "day"}, "recordCount": 0, "totals": totals}
+        return httpx.Response(200, json={"records": [], "metadata": metadata})
+
+    def offer_gpu(self, pool: str, memory_gb: int, usd: float, **stock: str) -> None:
+        """Put a GPU type into the catalog; stock by data center, with underscores for dashes."""
+        self.gpus.append(
+            {
+                "id": f"NVIDIA {pool}",
+                "name": pool,
+                "pool": pool,
+                "manufacturer": "NVIDIA",
+                "memory": memory_gb,
+                "secure": True,
+                "community": True,
+                "price": {"secure": usd, "community": usd, "serverless": usd},
+                "maxCount": {"secure": 8, "community": 8},
+                "availability": max(stock.values(), default="NONE"),
+                "dataCenters": [
+                    {"id": center.replace("_", "-"), "name": center, "availability": level}
+                    for center, level in stock.items()
+                ],
+                "cudaVersions": [],
+            }
+        )
 
     def _run(self, request: httpx.Request, endpoint_id: str) -> httpx.Response:
         if endpoint_id not in self.endpoints:
@@ -199,6 +242,7 @@ def new_settings() -> NewSettings:
             "s3_access_key_id": "AKIAEXAMPLEEXAMPLE00",
             "s3_secret_access_key": "s3-secret-canary-000000000000",
             "cdn_base_url": "http://cdn.test/artifacts",
+            "hf_endpoint": HUB,
             "allow_loopback": True,
             "rate_per_user": "1000/second",
             "rate_per_ip": "1000/second",
@@ -212,17 +256,30 @@ Serve = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
 @pytest.fixture
-def serve(runpod: FakeRunpod, new_settings: NewSettings) -> Serve:
+def hub(tmp_path: Path) -> HubMirror:
+    """A hub that has the model of these tests."""
+    folder = tmp_path / "hub"
+    folder.mkdir()
+    mirror = HubMirror(folder, ports=(1, 2))
+    mirror.commit(MODEL, testing.model())
+    return mirror
+
+
+@pytest.fixture
+def serve(runpod: FakeRunpod, hub: HubMirror, new_settings: NewSettings) -> Serve:
     """The application in this process, without a network: `async with serve() as client`."""
 
     @asynccontextmanager
     async def serving(
         *, clients: Clients | None = None, key: str = KEY, **changes: Any
     ) -> AsyncIterator[httpx.AsyncClient]:
-        app = create_app(new_settings(**changes), clients=clients or Clients(runpod=runpod.transport()))
+        to_hub = httpx.AsyncClient(transport=httpx.ASGITransport(testing.FaultyHub(hub)), follow_redirects=True)
+        given = replace(clients or Clients(runpod=runpod.transport()), hub=to_hub)
+        app = create_app(new_settings(**changes), clients=given)
         transport = httpx.ASGITransport(app)
         headers = {"Authorization": f"Bearer {key}"}
         async with (
+            to_hub,
             app.router.lifespan_context(app),
             httpx.AsyncClient(transport=transport, base_url="http://gateway.test", headers=headers) as client,
         ):

@@ -5,6 +5,7 @@ import httpx
 import pytest
 
 from pulumi_visgate.gateway.settings import OfferedModel
+from pulumi_visgate.local.hub import testing
 from visgate_contract.names import EndpointName, user_hash
 from visgate_contract.pools import PoolPolicy
 from visgate_contract.signing import derive_webhook_secret
@@ -32,7 +33,8 @@ async def test_nothing_there_is_made_and_then_found(serve: Any, runpod: Any) -> 
     assert runpod.calls["create_endpoint"] == 1
 
 
-async def test_a_new_endpoint_is_what_the_settings_say(serve: Any, runpod: Any) -> None:
+async def test_a_new_endpoint_is_what_the_settings_say(serve: Any, runpod: Any, hub: Any) -> None:
+    hub.commit(MODEL, testing.model(seed=2), "abc123")
     model = OfferedModel(model_id=MODEL, revision="abc123")
     async with serve(models=(model,), workers_max=5, watchdog_action="delete") as client:
         assert (await client.post("/v1/deployments", json=BODY)).status_code == 202
@@ -230,7 +232,8 @@ async def test_wrong_input_names_the_field(
     assert runpod.calls["create_endpoint"] == 0
 
 
-async def test_any_model_when_the_platform_allows_it(serve: Any, runpod: Any) -> None:
+async def test_any_model_when_the_platform_allows_it(serve: Any, runpod: Any, hub: Any) -> None:
+    hub.commit("some/model", testing.model())
     async with serve(allow_unlisted_models=True, models=()) as client:
         answer = await client.post("/v1/deployments", json={"model": "some/model"})
     assert answer.status_code == 202

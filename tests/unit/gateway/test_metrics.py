@@ -6,6 +6,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from pulumi_visgate.local.hub import testing
 from pulumi_visgate.runpod.models.job import JobStatus
 
 KEY = "rpa_CANARYKEY0000000000000000000001"
@@ -111,7 +112,9 @@ async def test_a_job_is_counted_once_when_it_has_ended(serve: Any, runpod: Any) 
     assert figure(found, "visgate_job_execution_seconds_sum") == 0.7
 
 
-async def test_nothing_of_a_caller_becomes_a_label(serve: Any, runpod: Any) -> None:
+async def test_nothing_of_a_caller_becomes_a_label(serve: Any, runpod: Any, hub: Any) -> None:
+    for n in range(25):
+        hub.commit(f"model/canary-{n}", testing.model())
     async with serve(metrics_token=TOKEN, allow_unlisted_models=True) as client:
         before = len(await scraped(client))
         for n in range(15):

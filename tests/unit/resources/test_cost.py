@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pulumi_visgate.resources._cost import HOURS_OF_MONTH, WorkerPrice, storage, weekly_average, worker_price
-from pulumi_visgate.resources._market import Offer, Stock
+from pulumi_visgate.runpod.offers import Offer, Stock
 from visgate_contract.pools import PoolPolicy, Window, effective_minimum
 
 OFFERS = [

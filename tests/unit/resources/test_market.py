@@ -5,18 +5,9 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pulumi_visgate.resources._market import (
-    ALTERNATIVES,
-    Offer,
-    Stock,
-    Wish,
-    allowed_centers,
-    assess,
-    cpu_group,
-    cpu_offers,
-    gpu_offers,
-)
+from pulumi_visgate.resources._market import ALTERNATIVES, Wish, allowed_centers, assess
 from pulumi_visgate.runpod.models.catalog import CpuType, GpuType
+from pulumi_visgate.runpod.offers import Offer, Stock, cpu_group, cpu_offers, gpu_offers
 
 CENTERS = ("EU-CZ-1", "EU-RO-1", "US-KS-2", "US-TX-3", "AP-JP-1")
 

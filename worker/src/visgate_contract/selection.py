@@ -9,8 +9,8 @@ from visgate_contract.caches import SHARD_INDEX, WEIGHTS, variant_of
 from visgate_contract.capabilities import MODEL_INDEX
 from visgate_contract.errors import ContractError
 
-_PICKLED = ".bin"
-_OTHER_WEIGHTS = (_PICKLED, ".ckpt", ".pt", ".pth", ".msgpack", ".h5", ".onnx", ".onnx_data", ".pb", ".xml", ".gguf")
+PICKLED = ".bin"
+_OTHER_WEIGHTS = (PICKLED, ".ckpt", ".pt", ".pth", ".msgpack", ".h5", ".onnx", ".onnx_data", ".pb", ".xml", ".gguf")
 _LEGAL = ("LICENSE*", "LICENCE*", "NOTICE*")
 
 
@@ -63,6 +63,6 @@ def _of_part(part: str, paths: Sequence[str], variant: str | None, *, or_pickled
             if is_pickled is not bool(weights) and (is_pickled or variant_of(path) == wanted):
                 yield path
         elif not path.endswith(_OTHER_WEIGHTS) or (
-            path.endswith(_PICKLED) and or_pickled and not weights and PurePosixPath(path).name.count(".") == 1
+            path.endswith(PICKLED) and or_pickled and not weights and PurePosixPath(path).name.count(".") == 1
         ):
             yield path
