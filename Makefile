@@ -25,6 +25,11 @@ setup: .venv/.ready ## the Python environment, the Pulumi engine and the S3 serv
 .venv/.ready: uv.lock pyproject.toml worker/pyproject.toml | $(UV)
 	@echo "visgate: installing the Python environment"
 	$(UV) sync --frozen --all-packages --extra local --compile-bytecode
+	# Beside the environment, not in it: there, an engine would fetch the plugin of AWS for every stack.
+	$(UV) export --quiet --frozen --only-group pulumi-aws --prune pulumi --no-emit-workspace -o .venv/pulumi-aws.txt
+	$(UV) pip install --quiet --require-hashes --no-deps --python .venv --target .venv/pulumi-aws -r .venv/pulumi-aws.txt
+	# Bytecode of what is used of it alone: all of it would take a minute.
+	PYTHONPATH=.venv/pulumi-aws PYTHONDONTWRITEBYTECODE= .venv/bin/python -W ignore -c "import pulumi_visgate.components._aws.upkeep"
 	touch $@
 
 # Where uv is missing, pip brings it, into a folder of its own that all checkouts share.
@@ -53,6 +58,7 @@ check: setup ## format, lint, types, import layers
 	.venv/bin/ruff check
 	.venv/bin/mypy
 	.venv/bin/pyright
+	.venv/bin/pyright --project tools/pyright-aws.json
 	.venv/bin/lint-imports
 
 .PHONY: test
@@ -89,6 +95,11 @@ schema: setup ## write components/schema.json, from which other languages genera
 .PHONY: pipelines
 pipelines: setup ## write what the pipelines of the installed diffusers take; after another diffusers
 	@.venv/bin/python -m tools.pipelines
+
+.PHONY: lock
+lock: setup ## write the pinned requirements of the gateway's image from uv.lock
+	@$(UV) export --quiet --frozen --extra gateway --no-dev --no-emit-workspace --no-header --no-annotate \
+		--prune pulumi --prune grpcio --prune typer --prune rich -o pulumi_visgate/gateway/image/requirements.lock
 
 .PHONY: docs
 docs: setup ## write the reference pages that come from the code

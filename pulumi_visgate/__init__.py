@@ -26,10 +26,11 @@ if TYPE_CHECKING:
         get_workers,
         get_workers_output,
     )
+    from pulumi_visgate.components._platform_args import InferencePlatformArgs
     from pulumi_visgate.components.artifact_cdn import ArtifactCdn, ArtifactCdnArgs
     from pulumi_visgate.components.gateway import Gateway, GatewayArgs
     from pulumi_visgate.components.geo_routed_cache import GeoRoutedCache, GeoRoutedCacheArgs
-    from pulumi_visgate.components.inference_platform import InferencePlatform, InferencePlatformArgs
+    from pulumi_visgate.components.inference_platform import InferencePlatform
     from pulumi_visgate.components.worker_image import WorkerImage, WorkerImageArgs
     from pulumi_visgate.lookups import (
         cheapest_gpu,

@@ -1,6 +1,7 @@
-"""Runs the program of the selected stack: `local` is `local.py` beside this file."""
+"""Runs the program of the selected stack, which has its name: `local.py`, `dev.py` or `prod.py` beside this file."""
 
 import runpy
+import sys
 from pathlib import Path
 
 import pulumi
@@ -15,6 +16,7 @@ def main() -> None:
     if stack not in programs:
         message = f"There is no program for stack {stack!r} in stacks/; there is one for {', '.join(programs)}."
         raise pulumi.RunError(message)
+    sys.path.insert(0, str(HERE.parent))  # so that a program finds what it shares with others
     program = runpy.run_path(str(HERE / f"{stack}.py"))
     for name, value in program["main"]().items():
         pulumi.export(name, value)

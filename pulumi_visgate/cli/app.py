@@ -14,6 +14,7 @@ import typer
 from pulumi_visgate.cli.cleanup import cleanup
 from pulumi_visgate.cli.console import complain
 from pulumi_visgate.cli.diff import diff
+from pulumi_visgate.cli.e2e import e2e
 from pulumi_visgate.cli.generate import generate
 from pulumi_visgate.cli.import_ import import_
 from pulumi_visgate.cli.local import app as local
@@ -34,6 +35,7 @@ app.add_typer(local, name="local")
 app.command()(generate)
 app.command()(cleanup)
 app.command()(diff)
+app.command()(e2e)
 app.command("import")(import_)
 
 

@@ -17,7 +17,9 @@ from pulumi_visgate.cli.errors import UsageError
 from pulumi_visgate.errors import VisgateError
 
 PROJECT_FILE = "Pulumi.yaml"
+LOCAL_STACK = "local"
 _TIMEOUT_S = 120
+_PREVIEW_S = 600
 
 
 class PulumiError(VisgateError):
@@ -71,6 +73,61 @@ class Stack:
             _pulumi(folder, environ, "stack", "select", "--create", wanted)
         return cls(folder, project, wanted.rsplit("/", 1)[-1], wanted, environ)
 
+    @classmethod
+    def existing(cls, folder: Path, wanted: str, environ: Mapping[str, str]) -> Self:
+        """Find a stack that must be there.
+
+        Args:
+            folder: Of the project.
+            wanted: Name of the stack.
+            environ: Environment of the process.
+
+        Raises:
+            UsageError: There is no project here, or Pulumi is not installed.
+            PulumiError: There is no such stack.
+        """
+        if not (folder / PROJECT_FILE).exists():
+            detail = f"There is no {PROJECT_FILE} in {folder}."
+            raise UsageError(detail, hint="Change into the folder of the project.")
+        project = str(_yaml(folder / PROJECT_FILE).get("name", ""))
+        _pulumi(folder, environ, "stack", "export", "--stack", wanted)
+        return cls(folder, project, wanted.rsplit("/", 1)[-1], wanted, environ)
+
+    def outputs(self) -> dict[str, Any]:
+        """Return the stack's outputs; secret ones are masked.
+
+        Raises:
+            PulumiError: `pulumi` refused.
+        """
+        found: dict[str, Any] = json.loads(self._ask("stack", "output", "--json"))
+        return found
+
+    def resources(self) -> list[dict[str, Any]]:
+        """Return the stack's resources as the state has them; secrets are encrypted.
+
+        Raises:
+            PulumiError: `pulumi` refused.
+        """
+        found: list[dict[str, Any]] = (json.loads(self._ask("stack", "export")).get("deployment") or {}).get(
+            "resources"
+        ) or []
+        return found
+
+    def has_config(self, key: str) -> bool:
+        """Tell whether the stack's configuration file has a key, such as `aws:region`."""
+        return key in (_yaml(self._config_file()).get("config") or {})
+
+    def expect_no_changes(self) -> None:
+        """See that a preview has nothing to do.
+
+        Raises:
+            PulumiError: It has, or `pulumi` refused.
+        """
+        self._ask("preview", "--expect-no-changes", timeout_s=_PREVIEW_S)
+
+    def _ask(self, *arguments: str, timeout_s: int = _TIMEOUT_S) -> str:
+        return _pulumi(self.folder, self.environ, *arguments, "--stack", self.full_name, timeout_s=timeout_s)
+
     def keep_secret(self, key: str, value: str) -> str:
         """Write a secret into the stack's configuration and return it as it is kept there, encrypted.
 
@@ -122,7 +179,35 @@ def _yaml(file: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _pulumi(folder: Path, environ: Mapping[str, str], *arguments: str, value: str = "") -> str:
+def stack_environment(stack: str, environ: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Return the environment of a stack's commands: that of the local cloud for the stack on it, else the caller's.
+
+    Args:
+        stack: Name of the stack.
+        environ: Environment of the process.
+        folder: Where the command runs.
+    """
+    if stack != LOCAL_STACK:
+        return dict(environ)
+    try:
+        from pulumi_visgate.local.environment import cloud_environment  # noqa: PLC0415 - needs the [local] extra
+        from pulumi_visgate.local.home import Home  # noqa: PLC0415
+        from pulumi_visgate.local.state import CloudState  # noqa: PLC0415
+        from pulumi_visgate.local.toolchain import search_path  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        detail = f"Stack {LOCAL_STACK} needs the extra [local], which is not installed."
+        raise UsageError(detail, hint="`make setup` installs it.") from error
+    home = Home.find(environ, folder)
+    state = CloudState.load(home)
+    if state is None:
+        detail = "There is no local cloud here."
+        raise UsageError(detail, hint="`make up` starts one, with the stack on it.")
+    return {**environ, **cloud_environment(home, state, path=search_path(environ), environ=environ)}
+
+
+def _pulumi(
+    folder: Path, environ: Mapping[str, str], *arguments: str, value: str = "", timeout_s: int = _TIMEOUT_S
+) -> str:
     program = shutil.which("pulumi", path=environ.get("PATH"))
     if program is None:
         detail = "The program pulumi is not installed."
@@ -134,7 +219,7 @@ def _pulumi(folder: Path, environ: Mapping[str, str], *arguments: str, value: st
         input=value,
         capture_output=True,
         text=True,
-        timeout=_TIMEOUT_S,
+        timeout=timeout_s,
         check=False,
     )
     if done.returncode:

@@ -56,6 +56,11 @@ class Target:
         return cls(url, SecretStr(key), LOCAL_MODEL if is_local else None)
 
 
+def is_on_this_machine(url: str) -> bool:
+    """Tell whether a URL does not leave this machine."""
+    return urlsplit(url).hostname in _LOOPBACK
+
+
 def _require_private(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme == "https" and parts.hostname:

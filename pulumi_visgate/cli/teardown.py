@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from pulumi_visgate.cli.cleanup import delete_endpoints, own_endpoints
 from pulumi_visgate.cli.console import err
 from pulumi_visgate.cli.local import say_what_is_down
-from pulumi_visgate.cli.quickstart import Steps
+from pulumi_visgate.cli.steps import Steps
 from pulumi_visgate.errors import VisgateError
 from pulumi_visgate.local import cloud
 from pulumi_visgate.local.engine import Engine

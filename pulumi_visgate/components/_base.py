@@ -1,8 +1,8 @@
 """What the components have in common: validated arguments, targets, sums of cost."""
 
 import math
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import pulumi
@@ -68,16 +68,31 @@ def keeps_data(retain: bool | None, force_destroy: bool) -> bool:
     return not force_destroy if retain is None else retain
 
 
-def require_local(component: str, target: str) -> None:
-    """Refuse a target that this release does not have.
+def require_target(component: str, target: str) -> None:
+    """Refuse a target that there is not.
 
     Raises:
-        ArgumentError: The target is not `local`.
+        ArgumentError: The target is neither `local` nor `aws`.
     """
-    if target != LOCAL:
-        known = "is not in this release" if target == AWS else "is unknown"
-        detail = f"{component}: target {target!r} {known}."
-        raise ArgumentError(detail, hint=f"Use target {LOCAL!r}.")
+    if target not in (LOCAL, AWS):
+        detail = f"{component}: target {target!r} is unknown."
+        raise ArgumentError(detail, hint=f"Use target {LOCAL!r} or {AWS!r}.")
+
+
+@contextmanager
+def needing_aws(component: str) -> Iterator[None]:
+    """Say what is missing where target `aws` is wanted without its SDK.
+
+    Raises:
+        ArgumentError: pulumi-aws is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("pulumi_aws"):
+            raise
+        detail = f"{component}: target {AWS!r} needs pulumi-aws, which is not installed."
+        raise ArgumentError(detail, hint="Install pulumi-visgate[aws]; docs/aws.md says how.") from None
 
 
 def hourly_usd(note: str, children: Iterable[pulumi.Resource]) -> pulumi.Output[float | None]:
@@ -88,6 +103,11 @@ def hourly_usd(note: str, children: Iterable[pulumi.Resource]) -> pulumi.Output[
         children: Resources and components that tell it.
     """
     return pulumi.Output.all(*(getattr(child, note, None) for child in children)).apply(_total)
+
+
+def plus(known: pulumi.Output[float | None], others: pulumi.Output[list[float | None]]) -> pulumi.Output[float | None]:
+    """Add figures to another one; None when any is not known."""
+    return pulumi.Output.all(known, others).apply(lambda all_: _total([all_[0], *all_[1]]))
 
 
 def _total(figures: list[float | None]) -> float | None:

@@ -1,7 +1,6 @@
 """The parts of the platform on the local cloud: worker from the checkout, gateway as a process, CDN route."""
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -12,6 +11,7 @@ import pulumi
 
 from pulumi_visgate.components._base import ArgumentError
 from pulumi_visgate.components._family import Family
+from pulumi_visgate.components._gateway_env import GATEWAY_MODULE, env_name, env_value
 from pulumi_visgate.resources._settings import Settings, is_loopback
 from pulumi_visgate.resources.account import stack_settings
 from pulumi_visgate.resources.local_cdn import LocalCdn
@@ -19,8 +19,6 @@ from pulumi_visgate.resources.local_schedule import LocalSchedule
 from pulumi_visgate.resources.local_service import LocalService
 
 WORKER_REPOSITORY = "local/visgate-worker"
-GATEWAY_MODULE = "pulumi_visgate.gateway"
-GATEWAY_PREFIX = "VISGATE_GATEWAY_"
 _WORKER_PACKAGES = ("visgate_contract", "visgate_worker")
 _HASH_LENGTH = 12
 
@@ -91,13 +89,5 @@ def gateway(family: Family, name: str, values: Mapping[str, pulumi.Input[Any]]) 
         "allow_loopback": True,
         "log_format": "text",  # people read it in `.visgate/logs`
     }
-    env = {
-        GATEWAY_PREFIX + key.upper(): _env_value(value)
-        for key, value in (local | dict(values)).items()
-        if value is not None
-    }
+    env = {env_name(key): env_value(value) for key, value in (local | dict(values)).items() if value is not None}
     return family.resource("service", LocalService, name, {"module": GATEWAY_MODULE, "env": env}).url
-
-
-def _env_value(value: pulumi.Input[Any]) -> pulumi.Output[str]:
-    return pulumi.Output.from_input(value).apply(lambda known: known if isinstance(known, str) else json.dumps(known))

@@ -3,11 +3,21 @@
 from typing import Any, NotRequired, TypedDict
 
 import pulumi
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pulumi_visgate.components import _local
-from pulumi_visgate.components._base import LOCAL, ComponentArguments, checked, require_local
+from pulumi_visgate.components._aws_args import AwsGateway, GatewayOnAws
+from pulumi_visgate.components._base import (
+    AWS,
+    LOCAL,
+    ArgumentError,
+    ComponentArguments,
+    checked,
+    needing_aws,
+    require_target,
+)
 from pulumi_visgate.components._family import Family, Transform
+from pulumi_visgate.resources.account import stack_settings
 
 PARTS = ("service",)
 
@@ -27,6 +37,19 @@ class OfferedModel(TypedDict):
     """Revision of the model."""
 
 
+class ObjectStore(TypedDict):
+    """An S3-compatible store of your own, such as R2 or MinIO."""
+
+    endpoint: str
+    """URL of its S3 service."""
+    region: NotRequired[str]
+    """Region that signatures name, `auto` by default."""
+    access_key_id: pulumi.Input[str]
+    """Key that signs uploads."""
+    secret_access_key: pulumi.Input[str]
+    """Its secret."""
+
+
 class GatewayArgs(TypedDict):
     """Arguments of `Gateway`."""
 
@@ -44,12 +67,22 @@ class GatewayArgs(TypedDict):
     """Base of the links to artifacts."""
     data_center_ids: NotRequired[list[str]]
     """Where such endpoints may run; anywhere when left out."""
+    bucket_region: NotRequired[pulumi.Input[str | None]]
+    """Region of the bucket; target `aws` needs it, without a `store`."""
+    store: NotRequired[ObjectStore]
+    """Store that the bucket is in, where that is neither the local cloud's nor S3 of the same account."""
+    link_key_id: NotRequired[pulumi.Input[str | None]]
+    """CloudFront's id of the key that links are signed with; they are not signed when left out."""
+    force_destroy: NotRequired[bool]
+    """Delete the gateway's images with their repository; off by default."""
     target: NotRequired[str]
-    """Where the platform runs; `local` is the default."""
+    """Where the platform runs: `local`, the default, or `aws`."""
+    aws: NotRequired[AwsGateway]
+    """What target `aws` is told besides."""
     tags: NotRequired[pulumi.Input[dict[str, pulumi.Input[str]]]]
     """What you want to say of every resource in it, such as a cost center."""
     overrides: NotRequired[dict[str, dict[str, Any]]]
-    """Arguments of children by their names: `service`."""
+    """Arguments of children by their names, such as `service`; docs/library.md lists them."""
 
 
 class _Checked(ComponentArguments):
@@ -60,7 +93,19 @@ class _Checked(ComponentArguments):
     bucket: object
     cdn_url: object
     data_center_ids: list[str] = Field(default_factory=list)
+    bucket_region: object = None
+    store: dict[str, Any] | None = None
+    link_key_id: object = None
+    force_destroy: bool = False
     target: str = LOCAL
+    aws: GatewayOnAws = Field(default_factory=GatewayOnAws)
+
+    @model_validator(mode="after")
+    def _knows_its_store(self) -> "_Checked":
+        if self.target == AWS and self.store is None and self.bucket_region is None:
+            message = "target aws needs bucket_region or store"
+            raise ValueError(message)
+        return self
 
 
 class Gateway(pulumi.ComponentResource):
@@ -68,6 +113,8 @@ class Gateway(pulumi.ComponentResource):
 
     url: pulumi.Output[str]
     """Its address."""
+    hourly_floor_usd: pulumi.Output[float | None]
+    """What it costs in an hour of idling, in US dollars."""
 
     def __init__(
         self,
@@ -78,9 +125,9 @@ class Gateway(pulumi.ComponentResource):
         transform: Transform | None = None,
     ) -> None:
         given = checked("Gateway", _Checked, args)
-        require_local("Gateway", given.target)
+        require_target("Gateway", given.target)
         super().__init__("visgate:index:Gateway", name, {}, opts)
-        family = Family(self, PARTS, args, transform)
+        family = Family(self, parts(given.target), args, transform)
         values: dict[str, pulumi.Input[Any]] = {
             "signing_key": args["signing_key"],
             "image": args["image"],
@@ -89,6 +136,84 @@ class Gateway(pulumi.ComponentResource):
             "models": pulumi.Output.all(*args["models"]),
             "bucket": args["bucket"],
             "cdn_base_url": args["cdn_url"],
+            **_store_settings(args.get("store")),
         }
-        self.url = _local.gateway(family, f"{name}-service", values)
-        self.register_outputs({"url": self.url})
+        self.hourly_floor_usd = pulumi.Output.from_input(0.0)
+        if given.target == AWS:
+            self._in_aws(family, name, args, given, values)
+        else:
+            self.url = _local.gateway(family, f"{name}-service", values)
+        self.register_outputs({"url": self.url, "hourly_floor_usd": self.hourly_floor_usd})
+
+    def _in_aws(
+        self,
+        family: Family,
+        name: str,
+        args: GatewayArgs,
+        given: _Checked,
+        values: dict[str, pulumi.Input[Any]],
+    ) -> None:
+        from pulumi_visgate.components._aws import gateway as aws  # noqa: PLC0415, needs pulumi-aws
+        from pulumi_visgate.components._aws._children import AwsFamily  # noqa: PLC0415, as above
+
+        if given.store is None:
+            values["s3_region"] = args.get("bucket_region")
+        if given.link_key_id is not None:
+            values["link_key_id"] = args.get("link_key_id")
+        self._made = aws.gateway(
+            AwsFamily(family, args.get("tags")),
+            name,
+            given.aws,
+            values,
+            bucket=None if given.store else args["bucket"],
+            force_delete=given.force_destroy,
+        )
+        self.url = self._made.url
+        self.hourly_floor_usd = pulumi.Output.from_input(self._made.hourly_floor_usd)
+
+    @property
+    def in_aws(self) -> Any:
+        """What target `aws` has made, for the components that go with it."""
+        return self._made
+
+
+def own_store() -> ObjectStore:
+    """Return the store of the stack's settings (`visgate:s3Endpoint` and its keys).
+
+    Raises:
+        ArgumentError: It is not named there, or its keys are not.
+    """
+    store = stack_settings().store
+    if store.endpoint is None or store.access_key_id is None or store.secret_access_key is None:
+        detail = "Gateway: artifacts go to a store of your own, but the stack does not name it."
+        raise ArgumentError(detail, hint="Set visgate:s3Endpoint, s3AccessKeyId and s3SecretAccessKey.")
+    return {
+        "endpoint": store.endpoint,
+        "region": store.region,
+        "access_key_id": pulumi.Output.secret(store.access_key_id),
+        "secret_access_key": pulumi.Output.secret(store.secret_access_key.get_secret_value()),
+    }
+
+
+def _store_settings(store: ObjectStore | None) -> dict[str, pulumi.Input[Any]]:
+    if store is None:
+        return {}
+    return {
+        "s3_endpoint": store["endpoint"],
+        "s3_region": store.get("region", "auto"),
+        "s3_access_key_id": store["access_key_id"],
+        "s3_secret_access_key": store["secret_access_key"],
+    }
+
+
+def parts(target: str) -> tuple[str, ...]:
+    """Return the names of all children.
+
+    Raises:
+        ArgumentError: Target `aws` is wanted, and pulumi-aws is not there.
+    """
+    if target != AWS:
+        return PARTS
+    with needing_aws("Gateway"):
+        from pulumi_visgate.components._aws.gateway import PARTS as AWS_PARTS  # noqa: PLC0415, needs pulumi-aws
+    return AWS_PARTS

@@ -1,183 +1,51 @@
 """InferencePlatform: the whole platform in one component."""
 
-from typing import Any, NotRequired, TypedDict, cast
+from typing import Any, TypedDict
 
 import pulumi
-from pydantic import Field, field_validator, model_validator
 
 from pulumi_visgate.components import _local
 from pulumi_visgate.components._base import (
-    LOCAL,
-    Arguments,
-    ComponentArguments,
+    AWS,
     checked,
     hourly_usd,
     keeps_data,
-    require_local,
+    needing_aws,
+    plus,
+    require_target,
 )
 from pulumi_visgate.components._family import Family, Transform, within
+from pulumi_visgate.components._platform_args import CheckedPlatform, InferencePlatformArgs, Model
 from pulumi_visgate.components.artifact_cdn import PARTS as CDN_PARTS
 from pulumi_visgate.components.artifact_cdn import ArtifactCdn
+from pulumi_visgate.components.artifact_cdn import parts as cdn_parts
 from pulumi_visgate.components.gateway import PARTS as GATEWAY_PARTS
-from pulumi_visgate.components.gateway import Gateway, OfferedModel
-from pulumi_visgate.components.geo_routed_cache import DEFAULT_SIZE_GB, GeoRoutedCache
+from pulumi_visgate.components.gateway import Gateway, OfferedModel, own_store
+from pulumi_visgate.components.gateway import parts as gateway_parts
 from pulumi_visgate.components.geo_routed_cache import PARTS as CACHE_PARTS
-from pulumi_visgate.components.worker_image import WorkerImage, WorkerImageArgs
-from pulumi_visgate.resources.account import account_user_hash
+from pulumi_visgate.components.geo_routed_cache import GeoRoutedCache
+from pulumi_visgate.components.geo_routed_cache import parts as cache_parts
+from pulumi_visgate.components.worker_image import WorkerImage
+from pulumi_visgate.components.worker_image import parts as worker_parts
+from pulumi_visgate.resources.account import account_user_hash, stack_settings
 from pulumi_visgate.resources.signing_key import SigningKey
 from pulumi_visgate.resources.warm_pool import WarmPool
 from visgate_contract.jobs import WEBHOOK_KEY_ENV, WEBHOOK_SECRET_ENV
 from visgate_contract.names import model_slug
-from visgate_contract.pools import PoolPolicy, Window
 from visgate_contract.signing import derive_webhook_key, derive_webhook_secret, tenant_of
 from visgate_contract.tasks import Task
 
+MODELS_URL_ENV = "VISGATE_MODELS_URL"
+MODELS_TOKEN_ENV = "VISGATE_MODELS_TOKEN"  # noqa: S105, the name of a variable, not a secret
+POOL_PARTS = ("signing_key", "pool")
 PARTS = (
     "worker",
     *within("cache", CACHE_PARTS),
-    "signing_key",
-    "pool",
+    *POOL_PARTS,
     "schedule",
     *within("cdn", CDN_PARTS),
     *within("gateway", GATEWAY_PARTS),
 )
-
-
-class PoolWindow(TypedDict):
-    """A time of the week in which a pool keeps workers."""
-
-    start: str
-    """Wall clock time as `HH:MM` from which they are kept."""
-    end: str
-    """Wall clock time as `HH:MM` until which they are, or `24:00`; on the next day when it is before `start`."""
-    timezone: str
-    """IANA name of the time zone, such as `Europe/Berlin`."""
-    days: NotRequired[list[str]]
-    """Days on which the window begins, `mon` to `sun`; every day when left out."""
-    min_workers: NotRequired[int]
-    """Workers that are kept, and paid for; 1 by default."""
-
-
-class PoolRollout(TypedDict):
-    """How `pulumi up` waits for a new release of the pools; without any of it, it waits with all defaults."""
-
-    timeout_s: NotRequired[int]
-    """Longest wait in seconds, 600 by default."""
-    on_failure: NotRequired[str]
-    """`fail`, the default: the new release stays and `up` fails; `warn`; `rollback`: the former release comes back."""
-    grace_s: NotRequired[int]
-    """Seconds for which workers may be unhealthy, with none ready, before that is a failure; 30 by default."""
-
-
-class PlatformModel(TypedDict):
-    """One model of the platform."""
-
-    model_id: str
-    """Hub id of the model, such as `stabilityai/sdxl-turbo`."""
-    source: NotRequired[str]
-    """Folder on this machine with the model in diffusers format; from the hub when left out."""
-    revision: NotRequired[str]
-    """Branch, tag or commit of the hub, which the pools ask for, too; the default branch when left out."""
-    tasks: NotRequired[list[str]]
-    """What callers may ask of it; `text2img` when left out. One pool each."""
-    policy: NotRequired[str]
-    """`on_demand`, the default, `always_on` or `scheduled_warm`."""
-    windows: NotRequired[list[PoolWindow]]
-    """When `scheduled_warm` pools keep workers."""
-    min_workers: NotRequired[int]
-    """Workers that are always kept, and paid for; 1 by default for `always_on`, 0 for `scheduled_warm`."""
-    max_workers: NotRequired[int]
-    """Most workers at once, 3 by default."""
-    idle_timeout_s: NotRequired[int]
-    """Seconds until an idle worker stops, 60 by default."""
-    gpu_pools: NotRequired[list[str]]
-    """GPU pools fit for it; the platform's when left out."""
-
-
-class InferencePlatformArgs(TypedDict):
-    """Arguments of `InferencePlatform`."""
-
-    regions: list[str]
-    """Runpod data centers with a model cache; workers run there."""
-    gpu_pools: list[str]
-    """Serverless GPU pools of Runpod's catalog."""
-    models: list[PlatformModel]
-    """What the platform serves."""
-    volume_size_gb: NotRequired[int]
-    """Size of each region's volume in GB, 50 by default."""
-    image: NotRequired[pulumi.Input[str]]
-    """Worker image; this version's own when left out."""
-    rollout: NotRequired[PoolRollout]
-    """Wait for the new workers when an image or environment changes; `up` does not wait when left out."""
-    drain_timeout_s: NotRequired[int]
-    """Seconds that a pool's running jobs are given when it goes; none when left out."""
-    signing_key: NotRequired[pulumi.Input[str]]
-    """Key that webhook secrets are derived from; made once and kept in the state when left out."""
-    force_destroy: NotRequired[bool]
-    """Delete artifacts with the platform; off by default."""
-    retain_data: NotRequired[bool]
-    """Leave volumes and bucket where they are when the platform, or a region, goes; on by default, off with
-    `force_destroy`."""
-    target: NotRequired[str]
-    """Where gateway and CDN run; `local` is the default."""
-    tags: NotRequired[pulumi.Input[dict[str, pulumi.Input[str]]]]
-    """What you want to say of every resource in it, such as a cost center."""
-    overrides: NotRequired[dict[str, dict[str, Any]]]
-    """Arguments of children by their names: `cache`, `cache.volume`, `pool` and so on; docs/library.md lists them."""
-
-
-class _Model(Arguments):
-    model_id: str = Field(min_length=1)
-    source: str | None = Field(default=None, min_length=1)
-    revision: str | None = Field(default=None, min_length=1)
-    tasks: list[Task] = Field(default_factory=lambda: [Task.TEXT2IMG], min_length=1)
-    policy: PoolPolicy = PoolPolicy.ON_DEMAND
-    windows: list[Window] = Field(default_factory=list)
-    min_workers: int | None = Field(default=None, ge=0)
-    max_workers: int | None = Field(default=None, ge=1)
-    idle_timeout_s: int | None = Field(default=None, ge=1, le=3600)
-    gpu_pools: list[str] = Field(default_factory=list)
-
-    @model_validator(mode="after")
-    def _has_windows_if_scheduled(self) -> "_Model":
-        if (self.policy == PoolPolicy.SCHEDULED_WARM) != bool(self.windows):
-            message = "windows and policy scheduled_warm need each other"
-            raise ValueError(message)
-        return self
-
-    def pool_args(self) -> dict[str, Any]:
-        """Return what was given of the arguments that a pool has under the same name."""
-        given = {"windows", "min_workers", "max_workers", "idle_timeout_s"}
-        return self.model_dump(mode="json", include=given, exclude_none=True, exclude_defaults=True)
-
-
-class _Checked(ComponentArguments):
-    regions: list[str] = Field(min_length=1)
-    gpu_pools: list[str] = Field(min_length=1)
-    models: list[_Model] = Field(min_length=1)
-    volume_size_gb: int = Field(default=DEFAULT_SIZE_GB, ge=10, le=4096)
-    image: object = None
-    rollout: dict[str, Any] | None = None
-    drain_timeout_s: int | None = Field(default=None, ge=0)
-    signing_key: object = None
-    force_destroy: bool = False
-    retain_data: bool | None = None
-    target: str = LOCAL
-
-    @field_validator("models")
-    @classmethod
-    def _once(cls, models: list[_Model]) -> list[_Model]:
-        ids = [model.model_id for model in models]
-        if len(set(ids)) != len(ids):
-            message = "names a model twice"
-            raise ValueError(message)
-        return models
-
-    @model_validator(mode="after")
-    def _pools_are_named(self) -> "_Checked":
-        for model in self.models:
-            model.gpu_pools = model.gpu_pools or self.gpu_pools
-        return self
 
 
 class PoolOutput(TypedDict):
@@ -205,7 +73,7 @@ class InferencePlatform(pulumi.ComponentResource):
     pools: pulumi.Output[list[PoolOutput]]
     """The worker pools."""
     hourly_floor_usd: pulumi.Output[float | None]
-    """What the workers that are always kept, and the volumes, cost in an hour, in US dollars."""
+    """What an hour of idling costs in US dollars: workers that are always kept, volumes, what AWS charges anyway."""
     hourly_ceiling_usd: pulumi.Output[float | None]
     """What it costs in an hour when every pool has as many workers as it may, in US dollars."""
 
@@ -217,16 +85,24 @@ class InferencePlatform(pulumi.ComponentResource):
         *,
         transform: Transform | None = None,
     ) -> None:
-        given = checked("InferencePlatform", _Checked, args)
-        require_local("InferencePlatform", given.target)
+        given = checked("InferencePlatform", CheckedPlatform, args)
+        require_target("InferencePlatform", given.target)
         super().__init__("visgate:index:InferencePlatform", name, {}, opts)
-        self._family = Family(self, PARTS, args, transform)
+        self._family = Family(self, parts(given.target), args, transform)
+        self._scheduled: list[dict[str, Any]] = []
         keeps = keeps_data(given.retain_data, given.force_destroy)
 
-        image = self._worker(name, args.get("image"), given.target)
+        image = self._worker(name, given, args.get("image"))
         cached = {"model_id", "source", "revision"}
         models = [model.model_dump(include=cached, exclude_none=True) for model in given.models]
-        stored = {"regions": given.regions, "models": models, "size_gb": given.volume_size_gb, "retain_data": keeps}
+        stored = {
+            "regions": given.regions,
+            "models": models,
+            "size_gb": given.volume_size_gb,
+            "retain_data": keeps,
+            "store": given.aws.model_store or None,
+            "target": given.target if given.target == AWS else None,
+        }
         cache = self._family.component("cache", GeoRoutedCache, f"{name}-cache", stored)
         signing_key = self._signing_key(name, args.get("signing_key"))
         pools = [
@@ -234,36 +110,95 @@ class InferencePlatform(pulumi.ComponentResource):
             for model in given.models
             for task in model.tasks
         ]
-        published = {"force_destroy": given.force_destroy, "retain_data": keeps, "target": given.target}
-        cdn = self._family.component("cdn", ArtifactCdn, name, published)
-        gateway = self._family.component(
-            "gateway",
-            Gateway,
-            f"{name}-gateway",
-            {
-                "signing_key": signing_key,
-                "image": image.ref,
-                "gpu_pools": given.gpu_pools,
-                "data_center_ids": given.regions,
-                "models": [_offer(model, cache.volume_ids) for model in given.models],
-                "bucket": cdn.bucket,
-                "cdn_url": cdn.url,
-                "target": given.target,
-            },
-        )
+        cdn = self._cdn(name, args, given, keeps=keeps, signing_key=signing_key)
+        gateway = self._gateway(name, args, given, image=image.ref, cache=cache, cdn=cdn, signing_key=signing_key)
+        upkeep_usd = self._upkeep(name, args, given, pools, gateway) if given.target == AWS else 0.0
         self.gateway_url = gateway.url
         self.cdn_url = cdn.url
         self.bucket = cdn.bucket
         self.pools = pulumi.Output.all(*map(_pool_output, pools)).apply(list)
-        self.hourly_floor_usd = hourly_usd("hourly_floor_usd", (cache, *pools))
-        self.hourly_ceiling_usd = hourly_usd("hourly_ceiling_usd", (cache, *pools))
+        running = pulumi.Output.all(cdn.hourly_floor_usd, gateway.hourly_floor_usd, upkeep_usd)
+        self.hourly_floor_usd = plus(hourly_usd("hourly_floor_usd", (cache, *pools)), running)
+        self.hourly_ceiling_usd = plus(hourly_usd("hourly_ceiling_usd", (cache, *pools)), running)
         outputs = ("gateway_url", "cdn_url", "bucket", "pools", "hourly_floor_usd", "hourly_ceiling_usd")
         self.register_outputs({output: getattr(self, output) for output in outputs})
 
-    def _worker(self, name: str, image: pulumi.Input[str] | None, target: str) -> WorkerImage:
-        wanted = {"image": image, "target": target, "tags": None}  # there is nothing in it to tag
-        given, opts = self._family.shaped("worker", wanted)
-        return WorkerImage(f"{name}-worker", cast("WorkerImageArgs", given), opts)
+    def _worker(self, name: str, given: CheckedPlatform, image: pulumi.Input[str] | None) -> WorkerImage:
+        wanted = {"image": image, "force_destroy": given.force_destroy, "target": given.target}
+        return self._family.component("worker", WorkerImage, f"{name}-worker", wanted)
+
+    def _cdn(
+        self,
+        name: str,
+        args: InferencePlatformArgs,
+        given: CheckedPlatform,
+        *,
+        keeps: bool,
+        signing_key: pulumi.Output[str],
+    ) -> ArtifactCdn:
+        wanted = {
+            "force_destroy": given.force_destroy,
+            "retain_data": keeps,
+            "cors_origins": given.cors_origins or None,
+            "expire_after_days": given.expire_after_days,
+            "url": given.cdn_url,
+            "signing_key": signing_key if given.aws.cdn.signed_links else None,
+            "target": given.target,
+            "aws": args.get("aws", {}).get("cdn"),
+        }
+        return self._family.component("cdn", ArtifactCdn, name, wanted)
+
+    def _gateway(
+        self,
+        name: str,
+        args: InferencePlatformArgs,
+        given: CheckedPlatform,
+        *,
+        image: pulumi.Output[str],
+        cache: GeoRoutedCache,
+        cdn: ArtifactCdn,
+        signing_key: pulumi.Output[str],
+    ) -> Gateway:
+        in_aws = given.target == AWS
+        wanted = {
+            "signing_key": signing_key,
+            "image": image,
+            "gpu_pools": given.gpu_pools,
+            "data_center_ids": given.regions,
+            "models": [_offer(model, cache.volume_ids) for model in given.models],
+            "bucket": cdn.bucket,
+            "cdn_url": cdn.url,
+            "bucket_region": cdn.bucket_region if in_aws and not given.cdn_url else None,
+            "store": own_store() if given.cdn_url else None,
+            "link_key_id": cdn.link_key_id if given.aws.cdn.signed_links else None,
+            "force_destroy": given.force_destroy if in_aws else None,
+            "target": given.target,
+            "aws": args.get("aws", {}).get("gateway"),
+        }
+        return self._family.component("gateway", Gateway, f"{name}-gateway", wanted)
+
+    def _upkeep(
+        self, name: str, args: InferencePlatformArgs, given: CheckedPlatform, pools: list[WarmPool], gateway: Gateway
+    ) -> float:
+        """Make the schedules in AWS, if there is anything to do, and return what they cost in an hour."""
+        key_arn = given.aws.runpod_key_secret_arn
+        if key_arn is None or not (self._scheduled or given.aws.reaper):
+            return 0.0
+        from pulumi_visgate.components._aws._children import AwsFamily  # noqa: PLC0415, needs pulumi-aws
+        from pulumi_visgate.components._aws.upkeep import upkeep  # noqa: PLC0415, as above
+
+        aws = AwsFamily(self._family, args.get("tags"))
+        upkeep(
+            aws,
+            f"{name}-upkeep",
+            runpod_key_secret_arn=key_arn,
+            runpod_api_url=stack_settings().runpod_api_url,
+            pools=self._scheduled,
+            keep=[pool.id for pool in pools],
+            reaper=given.aws.reaper,
+            gateway=gateway.in_aws,
+        )
+        return aws.hourly_floor_usd
 
     def _signing_key(self, name: str, given: pulumi.Input[str] | None) -> pulumi.Output[str]:
         if given:
@@ -273,13 +208,13 @@ class InferencePlatform(pulumi.ComponentResource):
     def _pool(
         self,
         name: str,
-        model: _Model,
+        model: Model,
         task: Task,
         *,
         image: pulumi.Output[str],
         cache: GeoRoutedCache,
         signing_key: pulumi.Output[str],
-        given: _Checked,
+        given: CheckedPlatform,
     ) -> WarmPool:
         user = account_user_hash()
         known = pulumi.Output.all(signing_key, user)
@@ -297,17 +232,48 @@ class InferencePlatform(pulumi.ComponentResource):
             "network_volume_ids": cache.volume_ids,
             "rollout": given.rollout,
             "drain_timeout_s": given.drain_timeout_s,
-            "env": {WEBHOOK_SECRET_ENV: secret, WEBHOOK_KEY_ENV: key},
+            "env": {WEBHOOK_SECRET_ENV: secret, WEBHOOK_KEY_ENV: key, **_store_env(cache, given)},
             **model.pool_args(),
         }
         pool = self._family.resource("pool", WarmPool, pool_name, args)
         if model.windows:
-            scheduled = {"windows": model.pool_args()["windows"], "min_workers": model.min_workers or 0}
-            _local.schedule(self._family, f"{pool_name}-schedule", {"endpoint_id": pool.id, **scheduled})
+            windows = model.pool_args()["windows"]
+            scheduled = {"endpoint_id": pool.id, "windows": windows, "min_workers": model.min_workers or 0}
+            if given.target == AWS:
+                self._scheduled.append(scheduled)
+            else:
+                _local.schedule(self._family, f"{pool_name}-schedule", scheduled)
         return pool
 
 
-def _offer(model: _Model, volume_ids: pulumi.Output[list[str]]) -> OfferedModel:
+def _store_env(cache: GeoRoutedCache, given: CheckedPlatform) -> dict[str, pulumi.Output[str | None]]:
+    """Return the variables by which workers find the model store."""
+    if not given.aws.model_store:
+        return {}
+    return {MODELS_URL_ENV: cache.store_url, MODELS_TOKEN_ENV: cache.store_token}
+
+
+def parts(target: str) -> tuple[str, ...]:
+    """Return the names of all children.
+
+    Raises:
+        ArgumentError: Target `aws` is wanted, and pulumi-aws is not there.
+    """
+    if target != AWS:
+        return PARTS
+    with needing_aws("InferencePlatform"):
+        from pulumi_visgate.components._aws.upkeep import PARTS as UPKEEP_PARTS  # noqa: PLC0415, needs pulumi-aws
+    return (
+        *within("worker", worker_parts(target)),
+        *within("cache", cache_parts(target)),
+        *POOL_PARTS,
+        *within("cdn", cdn_parts(target)),
+        *within("gateway", gateway_parts(target)),
+        *UPKEEP_PARTS,
+    )
+
+
+def _offer(model: Model, volume_ids: pulumi.Output[list[str]]) -> OfferedModel:
     offered: OfferedModel = {
         "model_id": model.model_id,
         "tasks": [task.value for task in model.tasks],

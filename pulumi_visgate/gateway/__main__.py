@@ -1,6 +1,7 @@
 """`python -m pulumi_visgate.gateway`: serve, with settings from the environment (`VISGATE_GATEWAY_…`)."""
 
 import gc
+import os
 import sys
 
 import uvicorn
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 from pulumi_visgate.gateway import logs
 from pulumi_visgate.gateway.app import create_app
 from pulumi_visgate.gateway.settings import ENV_PREFIX, Settings
+from pulumi_visgate.references import UnreadableReferenceError, referenced
 
 SHUTDOWN_S = 5
 EXIT_USAGE = 2
@@ -18,7 +20,10 @@ GC_OBJECTS = 20_000
 def main() -> int:
     """Read the settings and serve until told to stop; return the exit code."""
     try:
-        settings = Settings()
+        settings = Settings(**referenced(os.environ, ENV_PREFIX))
+    except UnreadableReferenceError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_USAGE
     except ValidationError as error:
         for found in error.errors(include_input=False, include_url=False):
             name = ENV_PREFIX + "_".join(str(part) for part in found["loc"]).upper()

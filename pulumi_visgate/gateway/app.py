@@ -14,6 +14,7 @@ from pulumi_visgate.gateway.middleware.body_limit import BodyLimit
 from pulumi_visgate.gateway.middleware.client_address import ClientAddress
 from pulumi_visgate.gateway.middleware.fal_root import FalRoot
 from pulumi_visgate.gateway.middleware.guard import Guard
+from pulumi_visgate.gateway.middleware.origin import OriginGate
 from pulumi_visgate.gateway.middleware.rate_limit import RateLimit
 from pulumi_visgate.gateway.middleware.trace import Trace
 from pulumi_visgate.gateway.routes import (
@@ -91,6 +92,8 @@ def create_app(settings: Settings, *, clients: Clients | None = None) -> FastAPI
     app.add_middleware(RateLimit)
     if settings.tracing:
         app.add_middleware(Trace)
+    if settings.origin_secret is not None:
+        app.add_middleware(OriginGate, secret=settings.origin_secret.get_secret_value())
     app.add_middleware(Guard, platform_secrets=settings.secrets())
     app.add_middleware(FalRoot)
     if settings.trusted_proxies:

@@ -17,6 +17,9 @@ from visgate_contract.tasks import Task
 
 ENV_PREFIX = "VISGATE_GATEWAY_"
 MAX_PRESIGN_S = 7 * 24 * 3600  # SigV4 signs no longer
+MAX_ROLE_PRESIGN_S = (
+    3300  # a session of a role that another role took lasts an hour; it is renewed before its last part
+)
 
 Name = Annotated[str, Field(min_length=1)]
 
@@ -73,6 +76,7 @@ class Settings(BaseSettings):
         public_url: Base of the links in answers, without a slash at its end.
         signing_key: The platform's key; every user's webhook secret is derived from it.
         previous_signing_key: The one before, while what it made is still to be good; see docs/webhooks.md.
+        origin_secret: What the CDN in front sends as `X-Visgate-Origin`; requests without it are refused.
         runpod_api_url: Base of Runpod's REST API.
         runpod_jobs_url: Base of Runpod's job API.
         runpod_timeout_s: Longest wait for one call to Runpod, in seconds.
@@ -101,7 +105,11 @@ class Settings(BaseSettings):
         s3_access_key_id: Key that signs uploads; the process's own identity when left out.
         s3_secret_access_key: Its secret.
         s3_region: Region that signatures name.
+        s3_role_arn: Role whose session signs uploads; it lasts an hour, so `upload_ttl_s` must be less.
+        key_prefix: What the keys of artifacts begin with, such as `artifacts/`.
         cdn_base_url: Where artifacts are read.
+        link_key_id: CloudFront's id of the key that links are signed with; they are not signed when left out.
+        link_ttl_s: How long a signed link is good, in seconds.
         upload_ttl_s: How long an upload URL is good, in seconds; not less than `job_ttl_s`.
         job_timeout_s: Longest run of one job, in seconds.
         job_ttl_s: Longest life of one job, queue included, in seconds.
@@ -132,6 +140,7 @@ class Settings(BaseSettings):
     public_url: str = "http://127.0.0.1:8080"
     signing_key: SecretStr
     previous_signing_key: SecretStr | None = None
+    origin_secret: SecretStr | None = None
 
     runpod_api_url: str = "https://api.runpod.io"
     runpod_jobs_url: str = "https://api.runpod.ai/v2"
@@ -164,7 +173,11 @@ class Settings(BaseSettings):
     s3_access_key_id: SecretStr | None = None
     s3_secret_access_key: SecretStr | None = None
     s3_region: str = "us-east-1"
+    s3_role_arn: str | None = None
+    key_prefix: Annotated[str, Field(pattern=r"^([A-Za-z0-9_-]+/)*$")] = ""
     cdn_base_url: str
+    link_key_id: str | None = None
+    link_ttl_s: int = Field(default=MAX_PRESIGN_S, ge=60)
     upload_ttl_s: int = Field(default=90_000, ge=60, le=MAX_PRESIGN_S)
     job_timeout_s: int = Field(default=900, ge=5, le=MAX_PRESIGN_S)
     job_ttl_s: int = Field(default=86_400, ge=10, le=MAX_PRESIGN_S)
@@ -232,6 +245,9 @@ class Settings(BaseSettings):
         if (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):
             message = "s3_access_key_id and s3_secret_access_key go together"
             raise ValueError(message)
+        if self.s3_role_arn is not None and self.upload_ttl_s > MAX_ROLE_PRESIGN_S:
+            message = f"upload_ttl_s must not be more than {MAX_ROLE_PRESIGN_S} with s3_role_arn: a session ends then"
+            raise ValueError(message)
         return self
 
     @property
@@ -252,7 +268,7 @@ class Settings(BaseSettings):
     def secrets(self) -> tuple[str, ...]:
         """Return the platform's secrets, for masking."""
         stored = (self.s3_access_key_id, self.s3_secret_access_key)
-        held = (*self.signing_keys, *stored, self.valkey_url, self.metrics_token)
+        held = (*self.signing_keys, self.origin_secret, *stored, self.valkey_url, self.metrics_token)
         told = [secret.get_secret_value() for secret in held if secret is not None]
         password = urlsplit(self.valkey_url.get_secret_value()).password if self.valkey_url else None
         return (*told, unquote(password)) if password else tuple(told)

@@ -14,6 +14,7 @@ _ENV_NAMES = re.compile(r"(?i)^(env|envs|environment|environments|variables|env_
 _SECRET_NAME = re.compile(
     r"(?i)(^|[_-])(password|passwd|passphrase|secret|token|api_?key|access_?key|private_?key|credentials?)$"
 )
+_REFERENCE = re.compile(r"arn:aws[a-z-]*:(secretsmanager|ssm):")  # says where a secret is, and is none
 _IMAGE_KINDS = POOL_KINDS | {"Template"}
 _SHAPES = Redactor()
 
@@ -105,7 +106,7 @@ def no_plain_secrets(found: Resource, config: settings.PlainSecrets) -> Iterator
             continue
         if _SHAPES.text(value) != value:
             reason = "holds what looks like a key"
-        elif in_env and _SECRET_NAME.search(path[-1]):
+        elif in_env and _SECRET_NAME.search(path[-1]) and not _REFERENCE.match(value):
             reason = "is named like a secret"
         else:
             continue

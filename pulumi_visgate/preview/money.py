@@ -4,12 +4,14 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from pulumi_visgate import aws_prices
 from pulumi_visgate.preview.digest import State
 
 HOURS_A_MONTH = 730
 FLOOR_NOTE = "hourly_floor_usd"
 CEILING_NOTE = "hourly_ceiling_usd"
 PRICED_KINDS = frozenset({"Endpoint", "WarmPool", "NetworkVolume"})
+_AWS = "aws:"
 _WHOLE_FROM_USD = 100
 
 
@@ -53,8 +55,18 @@ def price_of(kind: str, state: State | None) -> Price | None:
         return None
     known = state.outputs | state.inputs
     if kind not in PRICED_KINDS and FLOOR_NOTE not in known and CEILING_NOTE not in known:
-        return None
+        return _list_price(kind.removeprefix(_AWS), state) if kind.startswith(_AWS) else None
     return Price(_usd(known.get(FLOOR_NOTE)), _usd(known.get(CEILING_NOTE)))
+
+
+def _list_price(kind: str, state: State) -> Price | None:
+    """Return what AWS asks for a resource that nobody uses; what is used is not in a plan."""
+    if kind in aws_prices.UNPRICED_KINDS:
+        return Price(None, None)
+    if kind not in aws_prices.PRICED_KINDS:
+        return None
+    usd = round(aws_prices.hourly_floor_usd(kind, state.inputs), 6)
+    return Price(usd, usd)
 
 
 def _usd(value: object) -> float | None:

@@ -185,6 +185,7 @@ class Submitter:
             self._announced(order.webhook_url, speaks=is_standard) as announcement,
         ):
             task_id = task_id or new_task_id(datetime.now(UTC))
+            await self._uploads.ready()
             uploads = self._uploads.grant(user_hash=caller.user_hash, task_id=task_id, params=params)
             job = JobInput(
                 task_id=task_id,

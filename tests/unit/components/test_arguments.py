@@ -74,7 +74,7 @@ def _revealed(value: dict[str, Any]) -> dict[str, Any]:
         ({"models": [{**MODEL, "tasks": ["text2speech"]}]}, "models.0.tasks.0: "),
         ({"volume_size_gb": -1}, "volume_size_gb: "),
         ({"gpu_pool": ["ADA_24"]}, "gpu_pool: "),
-        ({"target": "aws"}, "target 'aws' is not in this release"),
+        ({"target": "aws", "aws": {"gateway": {"memory_mb": 1}}}, "InferencePlatform: aws.gateway.memory_mb: "),
         ({"target": "moon"}, "target 'moon' is unknown"),
         ({"regions": ["EU-RO-1", "EU-RO-1"]}, "regions: "),
     ],

@@ -24,6 +24,13 @@ def test_what_is_no_number_is_unknown(value: object) -> None:
     assert price_of("NetworkVolume", _state()) == Price(None, None)
 
 
+def test_resources_of_aws_have_their_list_prices() -> None:
+    acl = price_of("aws:WebAcl", _state(rules=[{}, {}]))
+    assert acl == Price(pytest.approx(7 / 730, abs=1e-6), acl.ceiling if acl else None)  # type: ignore[arg-type]
+    assert price_of("aws:Bucket", _state()) is None
+    assert price_of("aws:Service", _state()) == Price(None, None)
+
+
 def test_what_is_only_read_or_only_groups_has_no_price() -> None:
     notes = {"hourly_floor_usd": 1.0, "hourly_ceiling_usd": 1.0}
     assert price_of("NetworkVolume", State(inputs=notes, external=True)) is None

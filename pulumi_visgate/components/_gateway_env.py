@@ -1,0 +1,23 @@
+"""The gateway's settings as environment variables: one mapping for every target."""
+
+import json
+from typing import Any
+
+import pulumi
+
+GATEWAY_MODULE = "pulumi_visgate.gateway"
+GATEWAY_PREFIX = "VISGATE_GATEWAY_"
+SECRET_SETTINGS = frozenset(
+    {"signing_key", "s3_access_key_id", "s3_secret_access_key", "origin_secret", "valkey_url", "event_signing_key"}
+)
+"""Settings that no environment in the clear may hold."""
+
+
+def env_name(setting: str) -> str:
+    """Return the variable of a setting."""
+    return GATEWAY_PREFIX + setting.upper()
+
+
+def env_value(value: pulumi.Input[Any]) -> pulumi.Output[str]:
+    """Return the text of a value; lists and mappings become JSON."""
+    return pulumi.Output.from_input(value).apply(lambda known: known if isinstance(known, str) else json.dumps(known))

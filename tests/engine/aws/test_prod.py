@@ -1,0 +1,227 @@
+"""`pulumi up -s prod`, from an empty account to an empty account."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from pulumi_visgate.local.emulator.testing import RunpodEmulator
+from pulumi_visgate.runpod import RunpodClient
+from tests.conftest import CHECKOUT
+from tests.engine.aws.conftest import ACCOUNT, CREDENTIALS, WORKER_IMAGE, Account, configure, statements
+from tests.engine.aws.processes import WORKER, started
+from tests.engine.conftest import DEADLINE_S, S3_SECRET, Stack
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]  # five runs of the engine over 90 resources
+
+BLOCKED = {"BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"}
+ALWAYS = {"start": "00:00", "end": "24:00", "timezone": "UTC", "minWorkers": 2}
+
+
+def test_prod_comes_serves_and_goes(  # noqa: PLR0917, fixtures
+    prod: Stack,
+    aws: Account,
+    runpod: RunpodClient,
+    runpod_emulator: RunpodEmulator,
+    key_secret: str,
+    model_folder: Path,
+) -> None:
+    runpod_emulator.map_image(WORKER_IMAGE.partition(":")[0], [sys.executable, "-c", WORKER])
+    model = {"modelId": "acme/tiny", "source": str(model_folder), "policy": "scheduled_warm", "windows": [ALWAYS]}
+    configure(
+        prod,
+        regions=["EU-RO-1"],
+        gpuPools=["ADA_24"],
+        volumeSizeGb=10,
+        models=[model],
+        workerImage=WORKER_IMAGE,
+        gatewayImage=f"{ACCOUNT}.dkr.ecr.eu-central-1.amazonaws.com/gateway:1",
+        corsOrigins=["https://app.acme.example"],
+        versioning=True,
+        expireAfterDays=30,
+        runpodKeySecretArn=key_secret,
+        reaper="report",
+        alarmEmail="ops@acme.example",
+        monthlyBudgetUsd=200,
+        tags={"team": "pictures"},
+    )
+    check_preview(prod)
+    prod.up()
+    outputs = json.loads(prod.run("stack", "output", "--json").text)
+    assert outputs["idle_monthly_usd"] > 0
+    check_account(aws, outputs, key_secret)
+    check_state(prod, aws, runpod_emulator.key)
+
+    prod.run("refresh", "--yes", "--skip-preview", "--expect-no-changes")
+    prod.run("up", "--yes", "--skip-preview", "--expect-no-changes")
+
+    check_gateway(aws, outputs, runpod_emulator)
+    check_upkeep(aws, runpod, outputs)
+
+    aws.client("s3").delete_public_access_block(Bucket=outputs["bucket"])
+    assert prod.steps() == {}  # nobody looks without a refresh
+    prod.run("refresh", "--yes", "--skip-preview")
+    assert prod.steps() == {"visgate-artifacts-public-access": "create"}
+    prod.up()
+    assert aws.client("s3").get_public_access_block(Bucket=outputs["bucket"])
+
+    prod.run("destroy", "--yes", "--skip-preview")
+    check_leftovers(aws, outputs)
+
+
+def check_preview(prod: Stack) -> None:
+    """See that a reviewer is told what idling costs, and that the policy pack has nothing to say."""
+    done = subprocess.run(
+        ["visgate", "diff", "--stack", "prod", "--policy-pack", str(CHECKOUT / "policy")],
+        cwd=prod.folder,
+        env=prod.environment,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    told = done.stdout
+    (prod.folder / "diff.md").write_text(told)
+    assert done.returncode == 0, told + done.stderr
+    assert "to create" in told
+    assert "mandatory" not in told
+    assert "advisory" not in told
+    assert "aws:WebAcl" in told
+    assert S3_SECRET not in told
+
+
+def check_account(aws: Account, outputs: dict[str, Any], key_secret: str) -> None:
+    """See that what the state says is there is there."""
+    bucket, s3 = outputs["bucket"], aws.client("s3")
+    block = s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]
+    assert block == dict.fromkeys(BLOCKED, True)
+    rules = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+    assert [rule.get("Expiration", {}).get("Days") for rule in rules] == [None, 30]
+    assert s3.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
+    allowed = [
+        found for found in statements(s3.get_bucket_policy(Bucket=bucket)["Policy"]) if found["Effect"] == "Allow"
+    ]
+    assert [found["Principal"] for found in allowed] == [{"Service": "cloudfront.amazonaws.com"}]
+
+    iam = aws.client("iam")
+    roles = {role["RoleName"].rpartition("-")[0]: role for role in iam.list_roles()["Roles"]}
+    assert {"visgate-gateway-role", "visgate-gateway-uploader", "visgate-upkeep-role"} <= set(roles)
+    uploader = roles["visgate-gateway-uploader"]["RoleName"]
+    [put] = statements(iam.get_role_policy(RoleName=uploader, PolicyName="inline")["PolicyDocument"])
+    assert put["Resource"] == f"arn:aws:s3:::{bucket}/artifacts/*"
+
+    [repository] = aws.client("ecr").describe_repositories()["repositories"]
+    assert repository["imageTagMutability"] == "IMMUTABLE"
+    arn = aws.variables("visgate-gateway")["VISGATE_GATEWAY_SIGNING_KEY"].partition("#")[0]
+    held = json.loads(aws.client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"])
+    assert set(held) == {"signing_key", "origin_secret"}
+    schedules = {found["Name"].rpartition("-")[0] for found in aws.client("scheduler").list_schedules()["Schedules"]}
+    assert schedules == {"visgate-upkeep-pools", "visgate-upkeep-reaper"}
+    assert aws.variables("visgate-upkeep")["VISGATE_UPKEEP_RUNPOD_API_KEY"] == key_secret
+    tagged = aws.client("resourcegroupstaggingapi").get_resources(
+        TagFilters=[{"Key": "visgate:stack", "Values": ["visgate/prod"]}]
+    )
+    assert len(tagged["ResourceTagMappingList"]) > 5
+
+
+def check_state(prod: Stack, aws: Account, runpod_key: str) -> None:
+    """See that the state holds no secret in the clear."""
+    arn = aws.variables("visgate-gateway")["VISGATE_GATEWAY_SIGNING_KEY"].partition("#")[0]
+    held = json.loads(aws.client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"])
+    canaries = (*held.values(), runpod_key, S3_SECRET, CREDENTIALS["AWS_SECRET_ACCESS_KEY"])
+    state = prod.exported()
+    for canary in canaries:
+        assert canary not in state
+
+
+def check_gateway(aws: Account, outputs: dict[str, Any], runpod_emulator: RunpodEmulator) -> None:
+    """Start what the function's image starts, with the function's environment, and make a picture through it."""
+    variables = aws.variables("visgate-gateway")
+    given = {
+        "VISGATE_GATEWAY_RUNPOD_API_URL": runpod_emulator.api_url,
+        "VISGATE_GATEWAY_RUNPOD_JOBS_URL": runpod_emulator.jobs_url,
+    }
+    log: list[str] = []
+    held = secret_of(aws, variables)
+    environment = {**variables, **aws.environment, **given}
+    with started("pulumi_visgate.gateway", environment, "VISGATE_GATEWAY_PORT", log) as url:
+        direct = httpx.get(f"{url}/v1/models", trust_env=False)
+        assert (direct.status_code, direct.json()["detail"]) == (403, "This address is not for callers.")
+        headers = {
+            "Authorization": f"Bearer {runpod_emulator.key}",
+            "X-Visgate-Origin": held["origin_secret"],
+            "X-Visgate-Client": "203.0.113.7",
+        }
+        with httpx.Client(base_url=url, headers=headers, timeout=60, trust_env=False) as client:
+            [offered] = client.get("/v1/models").json()["models"]
+            assert offered["model"] == "acme/tiny"
+            body = {"model": "acme/tiny", "input": {"prompt": "a red fox"}}
+            accepted = client.post("/v1/jobs", json=body).raise_for_status().json()
+            assert accepted["endpoint_id"] == outputs["pools"][0]["endpoint_id"]
+            with client.stream("GET", f"/v1/jobs/{accepted['job_id']}/events") as events:
+                last = [line for line in events.iter_lines() if line.startswith("data:")][-1]
+    assert "POST /v1/jobs" in log[0]
+    for canary in (*held.values(), runpod_emulator.key, CREDENTIALS["AWS_SECRET_ACCESS_KEY"]):
+        assert canary not in log[0]
+    data = json.loads(last.removeprefix("data:"))["data"]
+    assert data["status"] == "ready", data
+    link = data["artifacts"][0]["url"]
+    assert link.startswith(f"{outputs['cdn_url']}/artifacts/")
+    key = link.removeprefix(f"{outputs['cdn_url']}/")
+    stored = aws.client("s3").get_object(Bucket=outputs["bucket"], Key=key)
+    assert (stored["ContentType"], stored["Body"].read()) == ("image/png", b"a red fox")
+
+
+def secret_of(aws: Account, variables: dict[str, str]) -> dict[str, str]:
+    arn = variables["VISGATE_GATEWAY_SIGNING_KEY"].partition("#")[0]
+    found: dict[str, str] = json.loads(aws.client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"])
+    return found
+
+
+def check_upkeep(aws: Account, runpod: RunpodClient, outputs: dict[str, Any]) -> None:
+    """Send the upkeep process what its schedules would send it."""
+    endpoint = outputs["pools"][0]["endpoint_id"]
+    secret_key = aws.client("secretsmanager").get_secret_value(SecretId="visgate/runpod")["SecretString"]
+    work = {
+        found["Name"].rpartition("-")[0]: json.loads(
+            aws.client("scheduler").get_schedule(Name=found["Name"])["Target"]["Input"]
+        )
+        for found in aws.client("scheduler").list_schedules()["Schedules"]
+    }
+    assert runpod.get_endpoint(endpoint).workers.min == 2
+    environment = {**aws.variables("visgate-upkeep"), **aws.environment}
+    log: list[str] = []
+    with started("pulumi_visgate.upkeep", environment, "VISGATE_UPKEEP_PORT", log) as url:
+        moved = httpx.post(f"{url}/events", json=work["visgate-upkeep-pools"], trust_env=False, timeout=30)
+        assert moved.status_code == 200, moved.text
+        found = httpx.post(f"{url}/events", json=work["visgate-upkeep-reaper"], trust_env=False, timeout=30)
+        assert found.status_code == 200, found.text
+        assert found.json() == {"findings": []}
+    assert secret_key not in log[0]
+
+
+def check_leftovers(aws: Account, outputs: dict[str, Any]) -> None:
+    """Only what holds data, and what somebody else has made, is left."""
+    assert [found["Name"] for found in aws.client("s3").list_buckets()["Buckets"]] == [outputs["bucket"]]
+    assert aws.client("s3").get_public_access_block(Bucket=outputs["bucket"])
+    assert aws.client("iam").list_roles()["Roles"] == []
+    assert aws.functions() == []
+    assert aws.client("ecr").describe_repositories()["repositories"] == []
+    assert aws.client("scheduler").list_schedules()["Schedules"] == []
+    secrets = aws.client("secretsmanager").list_secrets()["SecretList"]
+    assert [found["Name"] for found in secrets] == ["visgate/runpod"]
+    assert "Items" not in aws.client("cloudfront").list_distributions()["DistributionList"]
+
+
+def test_a_key_that_is_not_known_is_named_before_anything_is_made(prod: Stack, aws: Account) -> None:
+    configure(prod, regions=["EU-RO-1"], gpuPools=["ADA_24"], models=[{"modelId": "a/b", "colour": "red"}], region="EU")
+    said = prod.preview(ok=False)
+    assert said.code != 0
+    assert "visgate:region is not known" in said.text
+    assert "visgate:models.0.colour" in said.text
+    assert "Traceback" not in said.text
+    assert aws.client("s3").list_buckets()["Buckets"] == []
