@@ -58,6 +58,13 @@ def steps_of(route: Route, params: Prompted) -> int:
     return params.steps or route.traits.steps or route.signature.steps or FALLBACK_STEPS
 
 
+def steps_done(route: Route, steps: int, strength: float | None) -> int:
+    """Return how many of the steps are left to do: strength leaves out the first ones."""
+    if strength is None:
+        return steps
+    return math.ceil(steps * strength) if route.traits.begins_fractions else int(steps * strength)
+
+
 def strength_of(signature: Signature, params: Prompted) -> float | None:
     """Return how far to go from the image; None for pipelines that know no such thing."""
     if "strength" not in signature.takes:
@@ -72,6 +79,8 @@ def _not_taken(route: Route, *, field: str) -> FieldError:
 
 def _check_size(route: Route, params: Prompted) -> None:
     traits, width, height = route.traits, params.width, params.height
+    if traits.chooses_size and (width or height):
+        raise _not_taken(route, field="width" if width else "height")
     if traits.sides is not None:
         for field, value, only in (("width", width, traits.sides[0]), ("height", height, traits.sides[1])):
             if value not in {None, only}:
@@ -107,7 +116,7 @@ def _check_steps(route: Route, params: Prompted) -> None:
             raise _not_taken(route, field="strength")
         return
     steps = steps_of(route, params)
-    if int(steps * strength) < 1:
+    if steps_done(route, steps, strength) < 1:
         problem = f"{strength:g} of {steps} steps is less than one step."
         hint = f"Ask for at least {math.ceil(1 / strength)} steps, or more strength."
         raise FieldError(field="strength", problem=problem, hint=hint)

@@ -70,6 +70,11 @@ LISTED: Mapping[str, tuple[Family, _Routes]] = {
     "HunyuanVideoImageToVideoPipeline": (Family.HUNYUAN_VIDEO, {_I2V: "HunyuanVideoImageToVideoPipeline"}),
 }
 
+# They go by what the prompt says of a picture, and draw best at the size that they were trained with.
+_EDITORS = frozenset({*_KONTEXT.values(), *_QWEN_EDIT.values(), "QwenImageEditPlusPipeline"})
+_EDITED_PIXELS = 1024 * 1024
+_CHOOSE_SIZE = frozenset({"QwenImageEditInpaintPipeline"})
+
 _NO_PICTURES: Mapping[str, str] = {
     "WuerstchenPriorPipeline": "it makes what another pipeline draws from",
     "HunyuanImageRefinerPipeline": "it only refines what another pipeline has drawn",
@@ -207,6 +212,8 @@ def _route(task: Task, pipeline: str, traits: Traits) -> Route:
     if signature is None:
         detail = f"{pipeline} is listed, but diffusers {catalogue().diffusers} does not have it."
         raise ContractError(detail, code=ErrorCode.INTERNAL)
+    if pipeline in _EDITORS:
+        traits = replace(traits, edited_pixels=_EDITED_PIXELS, chooses_size=pipeline in _CHOOSE_SIZE)
     return Route(task, pipeline, signature, traits)
 
 
@@ -248,6 +255,8 @@ def _traits(family: Family, parts: _Parts) -> Traits:
         return replace(traits, multiple=int(parts.of("vae", "scale_factor_spatial", 8)) * int(patch[1]))
     if family is Family.COGVIDEOX:
         return _cogvideox(traits, parts)
+    if family is Family.HUNYUAN_VIDEO:
+        return _hunyuan_video(traits, parts)
     return traits
 
 
@@ -265,4 +274,13 @@ def _cogvideox(traits: Traits, parts: _Parts) -> Traits:
     if parts.of("transformer", "use_learned_positional_embeddings") is True:
         width, height = parts.of("transformer", "sample_width", 0), parts.of("transformer", "sample_height", 0)
         traits = replace(traits, sides=(int(width) * 8, int(height) * 8))
+    return traits
+
+
+def _hunyuan_video(traits: Traits, parts: _Parts) -> Traits:
+    """Some models that begin from a picture put it before the clip and cut it off again, and are not guided."""
+    if parts.of("transformer", "guidance_embeds") is False:
+        traits = replace(traits, guidance=None)
+    if parts.of("transformer", "image_condition_type") == "latent_concat":
+        traits = replace(traits, dropped_frames=4, max_frames=traits.max_frames - 4)
     return traits

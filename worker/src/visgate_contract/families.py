@@ -49,13 +49,17 @@ class Traits:
         multiple: Width and height are multiples of this many pixels.
         max_pixels: Width times height is at most this.
         sides: Width and height of models that know only one size; None for all others.
+        chooses_size: The pipeline draws at a size of its own, whatever is asked for.
+        edited_pixels: Pixels that editors of pictures draw when the caller names no size, in the picture's shape.
         steps: Denoising steps when the caller names none; the pipeline's own default when left out.
+        begins_fractions: Where strength leaves out a part of a step, the step is done.
         guidance: Argument that takes `guidance_scale`; None for models that are not guided.
         no_negative: Negative prompt when the caller gives none; left out when None.
         with_negative: Further arguments without which a negative prompt would be ignored.
-        fixed: Arguments of every call.
+        fixed: Arguments of every call of a class that takes them.
         schedulers: Which can be asked for by name.
         frame_step: The number of frames is a multiple of this, plus one.
+        dropped_frames: How many of the frames that it is called with the pipeline leaves out of the clip.
         max_frames: The number of frames is at most this.
         fps: Frames a second that the model was trained with.
     """
@@ -63,13 +67,17 @@ class Traits:
     multiple: int = 8
     max_pixels: int = MAX_SIDE * MAX_SIDE
     sides: tuple[int, int] | None = None
+    chooses_size: bool = False
+    edited_pixels: int | None = None
     steps: int | None = None
+    begins_fractions: bool = False
     guidance: str | None = "guidance_scale"
     no_negative: str | None = None
     with_negative: Mapping[str, Any] = field(default_factory=dict[str, Any])
     fixed: Mapping[str, Any] = field(default_factory=dict[str, Any])
     schedulers: frozenset[Scheduler] = frozenset()
     frame_step: int = 1
+    dropped_frames: int = 0
     max_frames: int = MAX_FRAMES
     fps: int = 24
 
@@ -78,20 +86,26 @@ GENERIC = Traits()
 FAMILIES: Mapping[Family, Traits] = {
     Family.STABLE_DIFFUSION: Traits(max_pixels=1024 * 1536, schedulers=NOISE_SCHEDULERS),
     Family.STABLE_DIFFUSION_XL: Traits(schedulers=NOISE_SCHEDULERS),
-    Family.STABLE_DIFFUSION_3: Traits(multiple=16, schedulers=FLOW_SCHEDULERS),
+    Family.STABLE_DIFFUSION_3: Traits(multiple=16, begins_fractions=True, schedulers=FLOW_SCHEDULERS),
     # Guidance is an input of the model; a negative prompt needs the second pass that true guidance costs.
     Family.FLUX: Traits(
         multiple=16,
         max_pixels=2 * 1024 * 1024,
+        begins_fractions=True,
         with_negative={"true_cfg_scale": 3.5},
+        fixed={"_auto_resize": False},  # to sizes of its own, whatever was asked for
         schedulers=FLOW_SCHEDULERS_OF_SIGMAS,
     ),
-    Family.FLUX_2: Traits(multiple=16, schedulers=FLOW_SCHEDULERS_OF_SIGMAS),
+    Family.FLUX_2: Traits(multiple=16, begins_fractions=True, schedulers=FLOW_SCHEDULERS_OF_SIGMAS),
     # Guided only beside a negative prompt, for which its authors use a space.
     Family.QWEN_IMAGE: Traits(
-        multiple=16, guidance="true_cfg_scale", no_negative=" ", schedulers=FLOW_SCHEDULERS_OF_SIGMAS
+        multiple=16,
+        begins_fractions=True,
+        guidance="true_cfg_scale",
+        no_negative=" ",
+        schedulers=FLOW_SCHEDULERS_OF_SIGMAS,
     ),
-    Family.Z_IMAGE: Traits(multiple=16, schedulers=FLOW_SCHEDULERS),
+    Family.Z_IMAGE: Traits(multiple=16, begins_fractions=True, schedulers=FLOW_SCHEDULERS),
     # Cleaning captions needs a library for HTML and changes what the caller wrote.
     Family.PIXART: Traits(fixed={"clean_caption": False}, schedulers=NOISE_SCHEDULERS),
     Family.SANA: Traits(multiple=32, fixed={"clean_caption": False}, schedulers=FLOW_SCHEDULERS),

@@ -6,9 +6,10 @@ such as the factor of the autoencoder, are those of the real models where that i
 
 import asyncio
 import gc
-import importlib.util
+import importlib
 import json
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from visgate_contract.addresses import EgressPolicy
+from visgate_contract.capabilities import Capability
 from visgate_contract.jobs import JobResult
 from visgate_worker.artifacts import Uploader
 from visgate_worker.handler import ColdStart, JobHandler, Services
@@ -80,25 +82,48 @@ class Outside:
     link: Link
 
 
-def _build(name: str, folder: Path) -> None:
-    """Make and save one pipeline; the builders' module brings torch and diffusers."""
-    place = Path(__file__).with_name("tiny_pipelines.py")
-    spec = importlib.util.spec_from_file_location("tiny_pipelines", place)
-    assert spec is not None
-    assert spec.loader is not None
-    builders = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(builders)
-    builders.BUILDERS[name]().save_pretrained(folder)
-
-
 @pytest.fixture(scope="session")
 def families_volume(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("families")
 
 
+@pytest.fixture(scope="session")
+def built_family(families_volume: Path) -> Callable[[str], Settings]:
+    """Make and save a tiny model, once; returns the settings of its worker. The builders bring torch and diffusers."""
+
+    def build(name: str) -> Settings:
+        model_id = f"tiny/{name}"
+        folder = families_volume / "models" / model_id
+        if not folder.exists():
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of libraries, while they are imported
+                from tests.unit.worker.families.tiny import BUILDERS
+
+                BUILDERS[name]().save_pretrained(folder)
+        return Settings.model_validate({"model_id": model_id, "volume_path": families_volume})
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def capability_of_family(built_family: Callable[[str], Settings]) -> Callable[[str], Capability]:
+    return lambda name: find(built_family(name)).capability
+
+
+@pytest.fixture(scope="session")
+def small_editors() -> Iterator[None]:
+    """Let Qwen's editors, which bring every picture to a million pixels, do with a fraction of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for suffix in ("", "_inpaint", "_plus"):
+            module = importlib.import_module(f"diffusers.pipelines.qwenimage.pipeline_qwenimage_edit{suffix}")
+            usual = module.calculate_dimensions
+            patch.setattr(module, "calculate_dimensions", lambda area, ratio, usual=usual: usual(area // 256, ratio))
+        yield
+
+
 @pytest.fixture(scope="module")
 def serve_family(
-    families_volume: Path, make_module_server: "Callable[[], Server]"
+    built_family: Callable[[str], Settings], make_module_server: "Callable[[], Server]", small_editors: None
 ) -> Iterator[Callable[[str], Served]]:
     """Give the worker of a family; one model is in memory at a time."""
     read_end, write_end = os.pipe()
@@ -114,7 +139,7 @@ def serve_family(
         if name not in current:
             current.clear()
             gc.collect()
-            current[name] = _serve(name, families_volume, store, Outside(uploader, images, Link(write_end)))
+            current[name] = _serve(built_family(name), store, Outside(uploader, images, Link(write_end)))
         return current[name]
 
     yield serve
@@ -132,16 +157,12 @@ def _drain(read_end: int) -> None:
         return
 
 
-def _serve(name: str, volume: Path, store: "Server", outside: "Outside") -> Served:
-    model_id = f"tiny/{name}"
-    folder = volume / "models" / model_id
+def _serve(settings: Settings, store: "Server", outside: "Outside") -> Served:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of libraries, while they are imported
-        if not folder.exists():
-            _build(name, folder)
-        settings = Settings.model_validate({"model_id": model_id, "volume_path": volume})
         found = find(settings)
         loaded = load(found, framework_import_s=import_frameworks(found.capability))
+    sys.modules["torch"].set_num_threads(1)  # for models this small, threads cost more than they do
     future: Future[LoadedModel] = Future()
     future.set_result(loaded)
     services = Services(

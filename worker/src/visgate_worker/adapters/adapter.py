@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from visgate_contract.bounds import check_input, steps_of, strength_of
+from visgate_contract.bounds import check_input, steps_done, steps_of, strength_of
 from visgate_contract.capabilities import Route
 from visgate_contract.tasks import ClipInput, Prompted, TaskInput
 from visgate_worker.adapters.base import Generation
@@ -43,23 +43,24 @@ class Adapter:
         check_input(route, params)
         arguments = self._prompted(params)
         arguments |= self._sized(params, images or {})
-        strength, steps = strength_of(route.signature, params), int(arguments["num_inference_steps"])
+        strength = strength_of(route.signature, params)
         if strength is not None:
             arguments["strength"] = strength
-            steps = int(steps * strength)  # the first ones are what strength leaves out
+        steps = steps_done(route, steps_of(route, params), strength)
         if not isinstance(params, ClipInput):
             return tuple(Generation(arguments, seed + n, steps, route.pipeline) for n in range(params.num_images))
         fps = params.fps or route.traits.fps
         if "frame_rate" in takes:  # models that were trained to know how fast their frames follow
             arguments["frame_rate"] = fps
         if params.num_frames is not None:
-            arguments["num_frames"] = params.num_frames
+            arguments["num_frames"] = params.num_frames + route.traits.dropped_frames
         arguments["output_type"] = "np"
         return (Generation(arguments, seed, steps, route.pipeline, fps),)
 
     def _prompted(self, params: Prompted) -> dict[str, Any]:
-        traits = self.route.traits
-        arguments: dict[str, Any] = {"prompt": params.prompt, **traits.fixed}
+        traits, takes = self.route.traits, self.route.signature.takes
+        arguments: dict[str, Any] = {"prompt": params.prompt}
+        arguments |= {name: value for name, value in traits.fixed.items() if name in takes}
         if params.negative_prompt is not None:
             arguments |= {"negative_prompt": params.negative_prompt, **traits.with_negative}
         elif traits.no_negative is not None:
@@ -75,16 +76,19 @@ class Adapter:
         if "image" in images:
             if traits.sides is not None:
                 width, height = traits.sides
-            most = self.route.signature.pixels if isinstance(params, ClipInput) else None
+            own = self.route.signature.pixels if isinstance(params, ClipInput) else None
             width, height = fitting(
                 images["image"].size,
                 width=width,
                 height=height,
                 multiple=traits.multiple,
-                max_pixels=min(most or traits.max_pixels, traits.max_pixels),
+                max_pixels=min(own or traits.max_pixels, traits.max_pixels),
+                pixels=traits.edited_pixels,
             )
         sides = {"width": width, "height": height}
         arguments: dict[str, Any] = {name: side for name, side in sides.items() if side is not None and name in takes}
+        if "max_area" in takes and width and height:  # to which it would scale any other size
+            arguments["max_area"] = width * height
         for field, image in images.items():
             arguments[_ARGUMENTS[field]] = fitted(image, width or image.width, height or image.height)
         return arguments

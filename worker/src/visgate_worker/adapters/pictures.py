@@ -10,7 +10,13 @@ if TYPE_CHECKING:
 
 
 def fitting(
-    size: tuple[int, int], *, width: int | None, height: int | None, multiple: int, max_pixels: int
+    size: tuple[int, int],
+    *,
+    width: int | None,
+    height: int | None,
+    multiple: int,
+    max_pixels: int,
+    pixels: int | None = None,
 ) -> tuple[int, int]:
     """Return the size to draw in: as asked, else that of the picture, within the bounds.
 
@@ -20,10 +26,12 @@ def fitting(
         height: As asked, if it was.
         multiple: Of which sides that were not asked for become a multiple.
         max_pixels: Width times height of a size that was not asked for is at most this.
+        pixels: Width times height of a size that was not asked for is about this; that of the picture when left out.
     """
     own_width, own_height = size
     if width is None and height is None:
-        scale = min(1.0, MAX_SIDE / max(size), math.sqrt(max_pixels / (own_width * own_height)))
+        wanted = math.sqrt(pixels / (own_width * own_height)) if pixels else 1.0
+        scale = min(wanted, MAX_SIDE / max(size), math.sqrt(max_pixels / (own_width * own_height)))
         return _side(own_width * scale, multiple), _side(own_height * scale, multiple)
     if width is None:
         return _side(own_width * (height or own_height) / own_height, multiple), height or own_height

@@ -3,6 +3,7 @@
 When the GPU's memory does not suffice, the parts of the pipeline move to the GPU one at a time from then on.
 """
 
+import inspect
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,16 @@ def best_device() -> tuple[str, torch.dtype]:
 def import_pipeline(name: str) -> None:
     """Import a pipeline class and what it needs, which diffusers does late; a name it does not have is left alone."""
     getattr(diffusers, name, None)
+
+
+def of_the_same_parts(loaded: Any, pipeline: type) -> Any:
+    """Return a pipeline of another class that shares the parts of a loaded one.
+
+    `from_pipe` would do so, too, but casts every part to one precision, and parts of some models have to keep theirs.
+    """
+    known = {**loaded.config, **loaded.components}
+    wanted = inspect.signature(pipeline).parameters
+    return pipeline(**{name: known[name] for name in wanted if name in known})
 
 
 class EagerRuntime:
@@ -104,9 +115,8 @@ class EagerRuntime:
             found = self._loaded
         else:
             if name not in self._made_of_it:
-                made = self.class_of(name).from_pipe(self._loaded, dtype=self._dtype)  # type: ignore[attr-defined]
-                made.set_progress_bar_config(disable=True)
-                self._made_of_it[name] = made
+                self._made_of_it[name] = of_the_same_parts(self._loaded, self.class_of(name))
+                self._made_of_it[name].set_progress_bar_config(disable=True)
             found = self._made_of_it[name]
         if self._offloads and self._offloaded is not found:
             # The order in which parts move belongs to the pipeline; its hooks replace those of the one before.
