@@ -59,7 +59,8 @@ def check_clip(data: bytes, served: "Served", frames: int) -> None:
     with av.open(io.BytesIO(data), "r") as container:
         stream = container.streams.video[0]
         played = [(frame.width, frame.height) for frame in container.decode(stream)]
-        assert (stream.codec_context.name, stream.codec_context.pix_fmt, stream.average_rate) == ("h264", "yuv420p", 10)
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        assert stream.average_rate == 10
     assert played == [SIZE] * frames
     assert data.index(b"moov") < data.index(b"mdat")
     assert (artifact.content_type, artifact.width, artifact.height) == ("video/mp4", *SIZE)
