@@ -7,8 +7,6 @@ import pulumi
 from pulumi_visgate import InferencePlatform, VisgateError
 from stacks._config import StackConfig
 
-HOURS_A_MONTH = 730
-
 
 def declare(config: StackConfig) -> dict[str, pulumi.Output[Any]]:
     """Declare the platform and return the stack's outputs.
@@ -27,12 +25,12 @@ def declare(config: StackConfig) -> dict[str, pulumi.Output[Any]]:
         "pools": platform.pools,
         "hourly_floor_usd": platform.hourly_floor_usd,
         "hourly_ceiling_usd": platform.hourly_ceiling_usd,
-        "idle_monthly_usd": platform.hourly_floor_usd.apply(_month),
+        "idle_monthly_usd": platform.monthly_floor_usd.apply(_cents),
     }
 
 
-def _month(hourly_usd: float | None) -> float | None:
-    return None if hourly_usd is None else round(hourly_usd * HOURS_A_MONTH, 2)
+def _cents(usd: float | None) -> float | None:
+    return None if usd is None else round(usd, 2)
 
 
 def _args(config: StackConfig) -> Any:

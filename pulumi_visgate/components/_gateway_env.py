@@ -8,7 +8,15 @@ import pulumi
 GATEWAY_MODULE = "pulumi_visgate.gateway"
 GATEWAY_PREFIX = "VISGATE_GATEWAY_"
 SECRET_SETTINGS = frozenset(
-    {"signing_key", "s3_access_key_id", "s3_secret_access_key", "origin_secret", "valkey_url", "event_signing_key"}
+    {
+        "signing_key",
+        "previous_signing_key",
+        "origin_secret",
+        "s3_access_key_id",
+        "s3_secret_access_key",
+        "valkey_url",
+        "metrics_token",
+    }
 )
 """Settings that no environment in the clear may hold."""
 

@@ -4,6 +4,7 @@ from typing import Any, TypedDict
 
 import pulumi
 
+from pulumi_visgate.aws_prices import HOURS_A_MONTH
 from pulumi_visgate.components import _local
 from pulumi_visgate.components._base import (
     AWS,
@@ -76,6 +77,8 @@ class InferencePlatform(pulumi.ComponentResource):
     """What an hour of idling costs in US dollars: workers that are always kept, volumes, what AWS charges anyway."""
     hourly_ceiling_usd: pulumi.Output[float | None]
     """What it costs in an hour when every pool has as many workers as it may, in US dollars."""
+    monthly_floor_usd: pulumi.Output[float | None]
+    """What a month of 730 hours of idling costs in US dollars, with the windows of scheduled pools."""
 
     def __init__(
         self,
@@ -120,7 +123,11 @@ class InferencePlatform(pulumi.ComponentResource):
         running = pulumi.Output.all(cdn.hourly_floor_usd, gateway.hourly_floor_usd, upkeep_usd)
         self.hourly_floor_usd = plus(hourly_usd("hourly_floor_usd", (cache, *pools)), running)
         self.hourly_ceiling_usd = plus(hourly_usd("hourly_ceiling_usd", (cache, *pools)), running)
-        outputs = ("gateway_url", "cdn_url", "bucket", "pools", "hourly_floor_usd", "hourly_ceiling_usd")
+        around_the_clock = plus(hourly_usd("hourly_floor_usd", (cache,)), running)
+        monthly = pulumi.Output.all(*(pool.monthly_floor_usd for pool in pools))
+        self.monthly_floor_usd = plus(around_the_clock.apply(_month), monthly)
+        costs = ("hourly_floor_usd", "hourly_ceiling_usd", "monthly_floor_usd")
+        outputs = ("gateway_url", "cdn_url", "bucket", "pools", *costs)
         self.register_outputs({output: getattr(self, output) for output in outputs})
 
     def _worker(self, name: str, given: CheckedPlatform, image: pulumi.Input[str] | None) -> WorkerImage:
@@ -271,6 +278,10 @@ def parts(target: str) -> tuple[str, ...]:
         *within("gateway", gateway_parts(target)),
         *UPKEEP_PARTS,
     )
+
+
+def _month(hourly: float | None) -> float | None:
+    return None if hourly is None else hourly * HOURS_A_MONTH
 
 
 def _offer(model: Model, volume_ids: pulumi.Output[list[str]]) -> OfferedModel:

@@ -23,7 +23,14 @@ _KEEPALIVE_S = 60
 _CONNECT_TIMEOUT_S = 5
 _METHODS = ["GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"]
 # Named in the cache key, so that even an answer that forgot its `no-store` would never reach another caller.
-_KEY_HEADERS = ["Authorization", "X-HF-Token", "CloudFront-Viewer-Country"]
+_KEY_HEADERS = [
+    "Authorization",
+    "X-HF-Token",
+    # Where the caller is, for placement; CloudFront tells it where a policy names it.
+    "CloudFront-Viewer-Country",
+    "CloudFront-Viewer-Latitude",
+    "CloudFront-Viewer-Longitude",
+]
 # What a caller writes into this header itself is overwritten here.
 _VIEWER_CODE = """\
 function handler(event) {

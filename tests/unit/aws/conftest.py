@@ -118,7 +118,7 @@ _TOLD: dict[str, dict[str, Any]] = {
     "LoadBalancer": {"dnsName": "lb.internal", "arnSuffix": "app/lb/1"},
     "TargetGroup": {"arnSuffix": "targetgroup/tg/1"},
     "ServerlessCache": {"endpoints": [{"address": "cache.internal", "port": 6379}]},
-    "WarmPool": {"hourly_floor_usd": 0.0, "hourly_ceiling_usd": 0.0},
+    "WarmPool": {"hourly_floor_usd": 0.0, "hourly_ceiling_usd": 0.0, "monthly_floor_usd": 803.0},
     "NetworkVolume": {"hourly_floor_usd": 0.0, "hourly_ceiling_usd": 0.0},
     "ModelCache": {"prefix": "models/"},
 }

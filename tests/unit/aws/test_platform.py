@@ -7,11 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pulumi
 import pytest
 
 from pulumi_visgate import VisgateError
 from pulumi_visgate.components import artifact_cdn, gateway, geo_routed_cache, worker_image
 from pulumi_visgate.components._aws.model_store import CACHING_DISABLED
+from pulumi_visgate.components._gateway_env import SECRET_SETTINGS
+from pulumi_visgate.gateway.settings import Settings
 from tests.unit.aws.conftest import KEY_SECRET, MODEL, NAMED, SIGNING_KEY, WINDOW, Build, Graph, platform
 
 
@@ -119,11 +122,13 @@ def test_what_idling_costs_is_summed_up(build: Build) -> None:
 
     def program() -> Any:
         made = platform()()
-        return made.hourly_floor_usd.apply(told.append)
+        return pulumi.Output.all(made.hourly_floor_usd, made.monthly_floor_usd).apply(told.append)
 
     build(program)
+    hourly, monthly = told[-1]
     # A secret, a web ACL with four rules, a dashboard and six alarms, at the list prices of a month of 730 hours.
-    assert told[-1] * 730 == pytest.approx(0.40 + 5 + 4 + 3 + 6 * 0.10, abs=0.01)
+    assert hourly * 730 == pytest.approx(0.40 + 5 + 4 + 3 + 6 * 0.10, abs=0.01)
+    assert monthly == pytest.approx(hourly * 730 + 803.0, abs=0.01)  # and what the pool's windows cost
 
 
 def test_models_can_lie_behind_a_cdn_for_pools_without_a_volume_near(build: Build) -> None:
@@ -187,6 +192,11 @@ def test_schedules_need_the_key_by_reference(build: Build) -> None:
     plain.pop("windows")
     graph = build(platform(models=[plain], aws={"gateway": {"image": "gateway:1"}}))
     assert graph.of("scheduler.Schedule") == []
+
+
+def test_every_secret_setting_of_the_gateway_is_one_for_its_environment() -> None:
+    secret = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
+    assert secret == SECRET_SETTINGS
 
 
 def test_the_guide_names_every_child() -> None:
