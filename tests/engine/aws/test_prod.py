@@ -164,7 +164,7 @@ def check_gateway(aws: Account, outputs: dict[str, Any], runpod_emulator: Runpod
             assert accepted["endpoint_id"] == outputs["pools"][0]["endpoint_id"]
             with client.stream("GET", f"/v1/jobs/{accepted['job_id']}/events") as events:
                 last = [line for line in events.iter_lines() if line.startswith("data:")][-1]
-    assert "POST /v1/jobs" in log[0]
+    assert "/v1/jobs" in log[0]
     for canary in (*held.values(), runpod_emulator.key, CREDENTIALS["AWS_SECRET_ACCESS_KEY"]):
         assert canary not in log[0]
     data = json.loads(last.removeprefix("data:"))["data"]
