@@ -1,6 +1,7 @@
 """Roles, functions, schedules, and what watches them."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from tests.aws_plugin.kinds import KINDS, Aws, Kind, Values, of_put, pascal, tag_list
@@ -283,7 +284,7 @@ def _put_alarm(aws: Aws, values: Values) -> tuple[str, Values]:
         Period=int(values["period"]),
         EvaluationPeriods=int(values["evaluationPeriods"]),
         DatapointsToAlarm=int(values["datapointsToAlarm"]),
-        Dimensions=[{"Name": key, "Value": value} for key, value in values["dimensions"].items()],
+        Dimensions=[{"Name": key, "Value": value} for key, value in (values.get("dimensions") or {}).items()],
         Tags=tag_list(values),
         **given,
     )
@@ -302,6 +303,36 @@ KINDS["aws:cloudwatch/metricAlarm:MetricAlarm"] = Kind(
     lambda aws, id_, values: _put_alarm(aws, values)[1],
     named="name",
     fixed=frozenset({"name"}),
+)
+
+
+def _put_filter(aws: Aws, values: Values) -> str:
+    made = values["metricTransformation"]
+    transformation = {
+        "metricName": made["name"],
+        "metricNamespace": made["namespace"],
+        "metricValue": made["value"],
+        "unit": made["unit"],
+    }
+    aws.client("logs").put_metric_filter(
+        logGroupName=values["logGroupName"],
+        filterName=values["name"],
+        filterPattern=values["pattern"],
+        metricTransformations=[transformation],
+    )
+    return str(values["name"])
+
+
+KINDS["aws:cloudwatch/logMetricFilter:LogMetricFilter"] = replace(
+    of_put(
+        _put_filter,
+        lambda aws, values: aws.client("logs").describe_metric_filters(logGroupName=values["logGroupName"]) and None,
+        lambda aws, values: aws.client("logs").delete_metric_filter(
+            logGroupName=values["logGroupName"], filterName=values["name"]
+        ),
+        fixed=("logGroupName", "name"),
+    ),
+    named="name",
 )
 
 

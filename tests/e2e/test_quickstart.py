@@ -95,3 +95,24 @@ def test_a_second_up_changes_nothing(local_stack: Stack) -> None:
 
 def digest(file: Path) -> str:
     return sha256(file.read_bytes()).hexdigest()
+
+
+def test_e2e_makes_the_same_steps_through_a_stack_that_is_up(local_stack: Stack) -> None:
+    stack, _ = local_stack
+    said = stack.run("visgate", "e2e", "--stack", "local", "--prompt", "a blue whale", "--steps", "2").stdout
+    for line in (
+        r"✓ stack local: gateway http://127\.0\.0\.1:\d+",
+        r"✓ gateway ready, and closed to callers without a key",
+        r"✓ request accepted: \w+ \(job_\S+\)",
+        r"✓ event #\d+ ready",
+        r"✓ file saved: visgate-a-blue-whale\.png \(256 x 256 PNG\)",
+        r"✓ second request answered: warm_ready",
+        r"✓ same seed, same bytes",
+        r"✓ a preview right after is empty",
+    ):
+        assert re.search(f"^{line}.*{SECONDS}", said, re.MULTILINE), said
+
+
+def test_cleanup_of_a_stack_that_has_left_nothing_says_so(local_stack: Stack) -> None:
+    stack, _ = local_stack
+    assert "has left nothing behind" in stack.run("visgate", "cleanup", "--stack", "local", "--yes").stdout

@@ -166,7 +166,10 @@ def _on_lambda(
     distribution = edge.edge(aws, name, wanted, host=host, origin_secret=secret)
     if not wanted.domain:
         settings.public_url(aws, f"{name}-public-url", url_of(None, distribution), parameter)
-    return distribution, alarms.of_function(made.name)
+    return distribution, {
+        **alarms.of_function(made.name),
+        "latency": alarms.latency(aws, f"{name}-latency-filter", who.log_group),
+    }
 
 
 def _on_fargate(
@@ -206,7 +209,10 @@ def _on_fargate(
         may=(_may_read(held.arn), *may_sign),
     )
     distribution = edge.edge(aws, name, wanted, host=front.host, origin_secret=secret, vpc_origin=front.vpc_origin)
-    return distribution, alarms.of_service(front.load_balancer, front.target_group)
+    return distribution, {
+        **alarms.of_service(front.load_balancer, front.target_group),
+        "latency": alarms.latency(aws, f"{name}-latency-filter", who.log_group),
+    }
 
 
 def _signs_uploads(

@@ -90,7 +90,7 @@ def upkeep(
     if reaper and limit_usd is not None:
         spend = alarms.Watched(
             f"Runpod costs ${limit_usd:g} an hour or more",
-            alarms.SPEND_NAMESPACE,
+            alarms.NAMESPACE,
             alarms.SPEND_METRIC,
             {"Stack": stack},
             "Maximum",

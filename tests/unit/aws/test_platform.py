@@ -98,9 +98,11 @@ def test_schedules_say_everything_that_upkeep_needs_but_the_key(on_lambda: Graph
 def test_alarms_tell_of_errors_latency_throttles_and_spend(on_lambda: Graph) -> None:
     [topic] = on_lambda.of("sns.Topic")
     alarms = {alarm["metricName"]: alarm for alarm in on_lambda.of("cloudwatch.MetricAlarm")}
-    assert {"Url5xxCount", "Errors", "UrlRequestLatency", "Throttles", "RunpodUsdPerHour"} <= set(alarms)
+    submissions = "SubmissionSeconds-p-s"
+    assert {"Url5xxCount", "Errors", submissions, "Throttles", "RunpodUsdPerHour"} <= set(alarms)
     assert all(alarm["alarmActions"][0].endswith(topic.name) for alarm in alarms.values())
-    assert (alarms["UrlRequestLatency"]["extendedStatistic"], alarms["UrlRequestLatency"]["threshold"]) == ("p50", 2000)
+    assert (alarms[submissions]["extendedStatistic"], alarms[submissions]["threshold"]) == ("p50", 2)
+    assert on_lambda.one("cloudwatch.LogMetricFilter")["metricTransformation"]["value"] == "$.seconds"
     budget = on_lambda.one("budgets.Budget")
     assert (budget["limitAmount"], budget["limitUnit"]) == ("200.00", "USD")
     shown = json.loads(on_lambda.one("cloudwatch.Dashboard")["dashboardBody"])["widgets"]

@@ -242,7 +242,7 @@ def test_everything_carries_the_tags_of_stack_and_program(every: Graph) -> None:
         "OriginAccessControl", "ResponseHeadersPolicy", "PublicKey", "KeyGroup", "CachePolicy", "OriginRequestPolicy",
         "RolePolicy", "LifecyclePolicy", "SecretVersion", "WebAclLoggingConfiguration", "TopicPolicy",
         "TopicSubscription", "FunctionUrl", "Permission", "Dashboard", "Schedule", "RouteTableAssociation", "Policy",
-        "Record", "CertificateValidation",
+        "Record", "CertificateValidation", "LogMetricFilter",
     }  # fmt: skip
     for one in every.aws:
         if one.kind.rpartition(":")[2] in untagged:
