@@ -1,5 +1,6 @@
 """The gateway in AWS: Lambda or Fargate behind its distribution, its secrets, its alarms."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from pulumi_visgate.components._aws._children import AwsFamily, Statement
 from pulumi_visgate.components._aws.artifact_cdn import url_of
 from pulumi_visgate.components._aws.network import GATEWAY_PORT, network
 from pulumi_visgate.components._aws_args import ARTIFACT_PREFIX, FARGATE, GatewayOnAws
+from pulumi_visgate.components._base import ArgumentError
 from pulumi_visgate.components._gateway_env import GATEWAY_MODULE, env_name
 from pulumi_visgate.resources.signing_key import SigningKey
 
@@ -40,6 +42,7 @@ PARTS = tuple(
         )
     )
 )
+_ECR_IMAGE = re.compile(r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com/(?P<name>[^:@]+)")
 LAMBDA_BODY_BYTES = 4 * 1024 * 1024  # of the 6 MB that an invocation may have, in which the body is text of JSON again
 _JOB_TTL_S = 3300  # uploads are signed for so long, see services/role_session.py
 _LAMBDA_ANNOUNCE_S = 2.0  # Lambda stops the process with its answer, so the announcement cannot go on behind it
@@ -98,7 +101,14 @@ def gateway(
     }
     make = _on_fargate if wanted.compute == FARGATE else _on_lambda
     distribution, figures = make(
-        aws, name, wanted, given, image=image, bucket=bucket, repository_arn=home.arn, secret=origin_secret
+        aws,
+        name,
+        wanted,
+        given,
+        image=image,
+        bucket=bucket,
+        repository_arn=home.arn if wanted.image is None else image.apply(_repository_arn),
+        secret=origin_secret,
     )
     told = alarms.topic(aws, f"{name}-alarms", email=wanted.alarm_email)
     made = [alarms.alarm(aws, f"{name}-{what}", told, watched) for what, watched in figures.items()]
@@ -228,6 +238,19 @@ def _signs_uploads(
         "upload_ttl_s": _JOB_TTL_S,
         "job_ttl_s": _JOB_TTL_S,
     }
+
+
+def _repository_arn(image: str) -> str:
+    """Return the ARN of the repository that an image of ECR is in.
+
+    Raises:
+        ArgumentError: It is in another registry.
+    """
+    found = _ECR_IMAGE.match(image)
+    if found is None:
+        detail = f"Gateway: aws.image {image} is not in ECR, from which alone AWS runs it."
+        raise ArgumentError(detail, hint="Push it to a repository of ECR in the stack's region.")
+    return f"arn:aws:ecr:{found['region']}:{found['account']}:repository/{found['name']}"
 
 
 def _may_read(secret_arn: pulumi.Output[str]) -> Statement:

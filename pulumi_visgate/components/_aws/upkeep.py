@@ -61,7 +61,8 @@ def upkeep(
         may=({"Sid": "ReadKey", "Action": "secretsmanager:GetSecretValue", "Resource": runpod_key_secret_arn},),
         memory_mb=_MEMORY_MB,
         timeout_s=_TIMEOUT_S,
-        reserved_concurrency=1,  # one at a time: a slow run is not overtaken
+        # One at a time, so that a slow run is not overtaken; a new account lets nobody reserve any.
+        reserved_concurrency=1 if gateway.wanted.reserved_concurrency else None,
         adapter={"AWS_LWA_PASS_THROUGH_PATH": "/events", "AWS_LWA_ERROR_STATUS_CODES": "400-599"},
     )
     caller = _caller(aws, name, made.arn)

@@ -15,7 +15,7 @@ from pulumi_visgate.components import artifact_cdn, gateway, geo_routed_cache, w
 from pulumi_visgate.components._aws.model_store import CACHING_DISABLED
 from pulumi_visgate.components._gateway_env import SECRET_SETTINGS
 from pulumi_visgate.gateway.settings import Settings
-from tests.unit.aws.conftest import KEY_SECRET, MODEL, NAMED, SIGNING_KEY, WINDOW, Build, Graph, platform
+from tests.unit.aws.conftest import GATEWAY, KEY_SECRET, MODEL, NAMED, SIGNING_KEY, WINDOW, Build, Graph, platform
 
 
 def variables(graph: Graph, name: str) -> dict[str, str]:
@@ -134,7 +134,7 @@ def test_what_idling_costs_is_summed_up(build: Build) -> None:
 
 
 def test_models_can_lie_behind_a_cdn_for_pools_without_a_volume_near(build: Build) -> None:
-    aws = {"gateway": {"image": "gateway:1"}, "model_store": True, "runpod_key_secret_arn": KEY_SECRET}
+    aws = {"gateway": {"image": GATEWAY["image"]}, "model_store": True, "runpod_key_secret_arn": KEY_SECRET}
     graph = build(platform(aws=aws))
     store = graph.one("cloudfront.Distribution", "store")
     [manifests] = store["orderedCacheBehaviors"]
@@ -187,12 +187,22 @@ def test_a_wrong_argument_is_named(build: Build, changes: dict[str, Any], said: 
         build(platform(**changes))
 
 
+def test_a_gateway_image_outside_of_ecr_is_refused(build: Build) -> None:
+    with pytest.raises(VisgateError, match=r"ghcr.io/acme/gateway:1 is not in ECR"):
+        build(platform(gateway={"image": "ghcr.io/acme/gateway:1"}))
+
+
+def test_nothing_is_reserved_where_a_new_account_allows_none(build: Build) -> None:
+    graph = build(platform(gateway={"reserved_concurrency": 0}))
+    assert {one["reservedConcurrentExecutions"] for one in graph.of("lambda.Function")} == {None}
+
+
 def test_schedules_need_the_key_by_reference(build: Build) -> None:
     with pytest.raises(VisgateError, match=r"runpod_key_secret_arn is needed for scheduled_warm"):
-        build(platform(aws={"gateway": {"image": "gateway:1"}}))
+        build(platform(aws={"gateway": {"image": GATEWAY["image"]}}))
     plain = {**MODEL, "policy": "on_demand"}
     plain.pop("windows")
-    graph = build(platform(models=[plain], aws={"gateway": {"image": "gateway:1"}}))
+    graph = build(platform(models=[plain], aws={"gateway": {"image": GATEWAY["image"]}}))
     assert graph.of("scheduler.Schedule") == []
 
 

@@ -12,7 +12,7 @@ import yaml
 
 from pulumi_visgate import InferencePlatform
 from stacks import _aws, _config
-from tests.unit.aws.conftest import Build
+from tests.unit.aws.conftest import GATEWAY, Build
 
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLE = (ROOT / "stacks" / "Pulumi.prod.yaml.example").read_text()
@@ -57,7 +57,7 @@ _FREE = {"cors_origins", "tags"}  # the example has to show something
 
 
 def test_the_example_makes_a_platform(configure: Configure, build: Build) -> None:
-    configure({**keys(everything=False), "workerImage": "acme/worker:1", "gatewayImage": "acme/gateway:1"})
+    configure({**keys(everything=False), "workerImage": "acme/worker:1", "gatewayImage": GATEWAY["image"]})
     made: dict[str, pulumi.Output[Any]] = {}
 
     def program() -> Any:
