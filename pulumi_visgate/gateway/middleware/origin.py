@@ -39,8 +39,10 @@ class OriginGate:
             await problems.answer(problem, extra, scope=scope)(scope, receive, send)
             return
         headers = [(name, value) for name, value in scope["headers"] if name not in (ORIGIN_HEADER, CLIENT_HEADER)]
-        client = _address(scope) or scope.get("client")
-        await self._app({**scope, "headers": headers, "client": client}, receive, send)
+        # In place: what is outside of this layer reads from the scope which route it was.
+        scope["client"] = _address(scope) or scope.get("client")
+        scope["headers"] = headers
+        await self._app(scope, receive, send)
 
 
 def _address(scope: Scope) -> tuple[str, int] | None:

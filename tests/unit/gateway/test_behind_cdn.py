@@ -11,11 +11,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import ValidationError
 
+from pulumi_visgate.gateway.logs import ACCESS
 from pulumi_visgate.gateway.middleware.origin import OriginGate
 from pulumi_visgate.gateway.services.role_session import RoleSession
 from pulumi_visgate.gateway.services.uploads import Uploads
 from pulumi_visgate.link_signing import canned_policy, link_public_key, link_signer
-from tests.unit.gateway.conftest import NewSettings
+from tests.unit.gateway.conftest import NewSettings, Serve
 from visgate_contract.tasks import Text2ImgInput
 
 SECRET = "what-only-the-cdn-knows"
@@ -79,6 +80,15 @@ async def test_only_an_address_is_taken_for_one(told: str, client: str) -> None:
 @pytest.mark.parametrize("path", ["/readyz", "/healthz"])
 async def test_probes_come_from_inside(path: str) -> None:
     assert (await through(path))[0] == 200
+
+
+async def test_figures_and_logs_know_the_route_behind_the_gate(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger=ACCESS):
+        async with serve(origin_secret=SECRET) as client:
+            assert (await client.get("/v1/models")).status_code == 403
+            assert (await client.get("/v1/models", headers={"X-Visgate-Origin": SECRET})).status_code == 200
+    told = [record.fields for record in caplog.records if record.name == ACCESS]  # type: ignore[attr-defined]  # an extra
+    assert [(fields["route"], fields["status"]) for fields in told] == [("unmatched", 403), ("/v1/models", 200)]
 
 
 class Sts:
