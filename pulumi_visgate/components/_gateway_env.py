@@ -5,6 +5,8 @@ from typing import Any
 
 import pulumi
 
+from pulumi_visgate.resources._settings import Settings
+
 GATEWAY_MODULE = "pulumi_visgate.gateway"
 GATEWAY_PREFIX = "VISGATE_GATEWAY_"
 SECRET_SETTINGS = frozenset(
@@ -19,6 +21,15 @@ SECRET_SETTINGS = frozenset(
     }
 )
 """Settings that no environment in the clear may hold."""
+
+
+def endpoints(known: Settings) -> dict[str, pulumi.Input[Any]]:
+    """Return the settings that say where Runpod and the hub are: where the providers of the stack find them."""
+    return {
+        "runpod_api_url": known.runpod_api_url,
+        "runpod_jobs_url": known.runpod_jobs_url,
+        "hf_endpoint": known.hf_endpoint,
+    }
 
 
 def env_name(setting: str) -> str:

@@ -1,7 +1,6 @@
 """The parts of the platform on the local cloud: worker from the checkout, gateway as a process, CDN route."""
 
 import hashlib
-import os
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +10,7 @@ import pulumi
 
 from pulumi_visgate.components._base import ArgumentError
 from pulumi_visgate.components._family import Family
-from pulumi_visgate.components._gateway_env import GATEWAY_MODULE, env_name, env_value
+from pulumi_visgate.components._gateway_env import GATEWAY_MODULE, endpoints, env_name, env_value
 from pulumi_visgate.resources._settings import Settings, is_loopback
 from pulumi_visgate.resources.account import stack_settings
 from pulumi_visgate.resources.local_cdn import LocalCdn
@@ -79,9 +78,7 @@ def gateway(family: Family, name: str, values: Mapping[str, pulumi.Input[Any]]) 
     known = settings()
     secret = known.store.secret_access_key
     local: dict[str, pulumi.Input[Any]] = {
-        "runpod_api_url": known.runpod_api_url,
-        "runpod_jobs_url": os.environ.get("RUNPOD_JOBS_URL", f"{known.runpod_api_url}/jobs/v2"),
-        "hf_endpoint": known.hf_endpoint,
+        **endpoints(known),
         "s3_endpoint": known.store.endpoint,
         "s3_region": known.store.region,
         "s3_access_key_id": known.store.access_key_id,

@@ -17,6 +17,7 @@ from pulumi_visgate.components._base import (
     require_target,
 )
 from pulumi_visgate.components._family import Family, Transform
+from pulumi_visgate.components._gateway_env import endpoints
 from pulumi_visgate.resources.account import stack_settings
 
 PARTS = ("service",)
@@ -156,6 +157,7 @@ class Gateway(pulumi.ComponentResource):
         from pulumi_visgate.components._aws import gateway as aws  # noqa: PLC0415, needs pulumi-aws
         from pulumi_visgate.components._aws._children import AwsFamily  # noqa: PLC0415, as above
 
+        values |= endpoints(stack_settings())
         if given.store is None:
             values["s3_region"] = args.get("bucket_region")
         if given.link_key_id is not None:

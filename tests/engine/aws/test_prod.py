@@ -141,13 +141,9 @@ def check_state(prod: Stack, aws: Account, runpod_key: str) -> None:
 def check_gateway(aws: Account, outputs: dict[str, Any], runpod_emulator: RunpodEmulator) -> None:
     """Start what the function's image starts, with the function's environment, and make a picture through it."""
     variables = aws.variables("visgate-gateway")
-    given = {
-        "VISGATE_GATEWAY_RUNPOD_API_URL": runpod_emulator.api_url,
-        "VISGATE_GATEWAY_RUNPOD_JOBS_URL": runpod_emulator.jobs_url,
-    }
     log: list[str] = []
     held = secret_of(aws, variables)
-    environment = {**variables, **aws.environment, **given}
+    environment = {**variables, **aws.environment}
     with started("pulumi_visgate.gateway", environment, "VISGATE_GATEWAY_PORT", log) as url:
         direct = httpx.get(f"{url}/v1/models", trust_env=False)
         assert (direct.status_code, direct.json()["detail"]) == (403, "This address is not for callers.")
