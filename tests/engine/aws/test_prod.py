@@ -3,11 +3,14 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from botocore.exceptions import ClientError
 
 from pulumi_visgate.local.emulator.testing import RunpodEmulator
 from pulumi_visgate.runpod import RunpodClient
@@ -59,7 +62,8 @@ def test_prod_comes_serves_and_goes(  # noqa: PLR0917, fixtures
     prod.run("refresh", "--yes", "--skip-preview", "--expect-no-changes")
     prod.run("up", "--yes", "--skip-preview", "--expect-no-changes")
 
-    check_gateway(aws, outputs, runpod_emulator)
+    with plain_http_allowed(aws, outputs["bucket"]):
+        check_gateway(aws, outputs, runpod_emulator)
     check_upkeep(aws, runpod, outputs)
 
     aws.client("s3").delete_public_access_block(Bucket=outputs["bucket"])
@@ -138,6 +142,19 @@ def check_state(prod: Stack, aws: Account, runpod_key: str) -> None:
         assert canary not in state
 
 
+@contextmanager
+def plain_http_allowed(aws: Account, bucket: str) -> Iterator[None]:
+    """Take the refusal of requests without TLS out of a bucket's policy: moto's server has no TLS."""
+    s3 = aws.client("s3")
+    policy = s3.get_bucket_policy(Bucket=bucket)["Policy"]
+    with pytest.raises(ClientError, match="Forbidden|AccessDenied"):
+        s3.put_object(Bucket=bucket, Key="artifacts/plain", Body=b"")
+    allowed = [found for found in statements(policy) if found["Effect"] == "Allow"]
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({**json.loads(policy), "Statement": allowed}))
+    yield
+    s3.put_bucket_policy(Bucket=bucket, Policy=policy)
+
+
 def check_gateway(aws: Account, outputs: dict[str, Any], runpod_emulator: RunpodEmulator) -> None:
     """Start what the function's image starts, with the function's environment, and make a picture through it."""
     variables = aws.variables("visgate-gateway")
@@ -164,7 +181,7 @@ def check_gateway(aws: Account, outputs: dict[str, Any], runpod_emulator: Runpod
     for canary in (*held.values(), runpod_emulator.key, CREDENTIALS["AWS_SECRET_ACCESS_KEY"]):
         assert canary not in log[0]
     data = json.loads(last.removeprefix("data:"))["data"]
-    assert data["status"] == "ready", data
+    assert data["status"] == "ready", data["error"]
     link = data["artifacts"][0]["url"]
     assert link.startswith(f"{outputs['cdn_url']}/artifacts/")
     key = link.removeprefix(f"{outputs['cdn_url']}/")
