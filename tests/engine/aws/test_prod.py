@@ -147,7 +147,7 @@ def plain_http_allowed(aws: Account, bucket: str) -> Iterator[None]:
     """Take the refusal of requests without TLS out of a bucket's policy: moto's server has no TLS."""
     s3 = aws.client("s3")
     policy = s3.get_bucket_policy(Bucket=bucket)["Policy"]
-    with pytest.raises(ClientError, match="Forbidden|AccessDenied"):
+    with pytest.raises(ClientError, match=r"Forbidden|AccessDenied"):
         s3.put_object(Bucket=bucket, Key="artifacts/plain", Body=b"")
     allowed = [found for found in statements(policy) if found["Effect"] == "Allow"]
     s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({**json.loads(policy), "Statement": allowed}))
