@@ -28,6 +28,7 @@ from pulumi_visgate.gateway.routes import (
     platform,
     preflight,
     streams,
+    webhooks,
 )
 from pulumi_visgate.gateway.settings import Settings
 from pulumi_visgate.gateway.state import Clients, opened
@@ -77,6 +78,7 @@ def create_app(settings: Settings, *, clients: Clients | None = None) -> FastAPI
         streams.router,
         deployments.router,
         preflight.router,
+        webhooks.router,
         platform.router,
         metrics.router,
         callbacks.router,

@@ -28,9 +28,32 @@ from visgate_contract.errors import ErrorCode
 MAX_ANSWER_BYTES = 4_096
 FIELD = "webhook_url"
 
-__all__ = ["MAX_URL_CHARACTERS", "Address", "EgressPolicy", "check", "is_public", "new_client", "post", "resolve"]
+__all__ = [
+    "MAX_URL_CHARACTERS",
+    "Address",
+    "Answer",
+    "EgressPolicy",
+    "check",
+    "is_public",
+    "new_client",
+    "post",
+    "resolve",
+]
 
 Resolver = Callable[[str, int], Awaitable[list[str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a receiver has answered.
+
+    Args:
+        status: HTTP status.
+        retry_after: Value of `Retry-After`, if any.
+    """
+
+    status: int
+    retry_after: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +149,8 @@ def new_client(*, timeout_s: float = 5.0) -> httpx.AsyncClient:
 
 async def post(
     client: httpx.AsyncClient, target: Target, address: Address, *, body: bytes, headers: Mapping[str, str]
-) -> int:
-    """Send one POST to the checked address, under the host's name for TLS and HTTP, and return the status.
+) -> Answer:
+    """Send one POST to the checked address, under the host's name for TLS and HTTP, and return the answer.
 
     Raises:
         httpx.HTTPError: The receiver could not be reached or did not answer.
@@ -153,4 +176,4 @@ async def post(
     finally:
         await answer.aclose()
         client.cookies.clear()
-    return answer.status_code
+    return Answer(answer.status_code, answer.headers.get("retry-after"))

@@ -20,14 +20,18 @@ from pulumi_visgate.gateway.services.directory import Directory
 from pulumi_visgate.gateway.services.follow import Follower
 from pulumi_visgate.gateway.services.hub import HubReader
 from pulumi_visgate.gateway.services.keys import Keys
+from pulumi_visgate.gateway.services.ledgers import Ledgers
 from pulumi_visgate.gateway.services.limiter import Limiter, new_valkey
 from pulumi_visgate.gateway.services.log_feed import Feeds
 from pulumi_visgate.gateway.services.market import Market
 from pulumi_visgate.gateway.services.observe import Observer
 from pulumi_visgate.gateway.services.planning import Planner
 from pulumi_visgate.gateway.services.provision import Provisioner
+from pulumi_visgate.gateway.services.redelivery import Redelivery
+from pulumi_visgate.gateway.services.store import ArtifactStore
 from pulumi_visgate.gateway.services.submit import Submitter
 from pulumi_visgate.gateway.services.uploads import Uploads
+from pulumi_visgate.gateway.services.webhooks import Webhooks
 from pulumi_visgate.gateway.settings import Settings, is_inside
 from pulumi_visgate.runpod import AsyncRunpodClient, RetryPolicy, Transport
 from visgate_contract.errors import ErrorCode
@@ -54,6 +58,7 @@ class Clients:
         resolver: Resolves receivers' names.
         spans: Where spans go, where tracing is configured; to the collector that the environment names when None.
         hub: Client for the model hub; one of its own when None.
+        store: Client for the bucket; a plain one when None.
     """
 
     runpod: Transport | None = None
@@ -61,6 +66,7 @@ class Clients:
     resolver: egress.Resolver = egress.system_resolver
     spans: "SpanExporter | None" = None
     hub: httpx.AsyncClient | None = None
+    store: httpx.AsyncClient | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,9 @@ class State:
         planner: Looks before anything is made.
         provisioner: Finds and makes endpoints.
         submitter: Accepts requests.
+        webhooks: Sends events.
+        ledgers: Delivery ledgers of jobs.
+        redelivery: Sends events again.
         callbacks: Answers Runpod's own calls.
         follower: Follows jobs.
         observer: Looks at endpoints.
@@ -91,6 +100,9 @@ class State:
     planner: Planner
     provisioner: Provisioner
     submitter: Submitter
+    webhooks: Webhooks
+    ledgers: Ledgers
+    redelivery: Redelivery
     callbacks: Callbacks
     follower: Follower
     observer: Observer
@@ -147,7 +159,13 @@ async def opened(settings: Settings, clients: Clients) -> AsyncIterator[State]:
         sent = _both(metrics.webhook_sent, tracing.webhook_sent if tracing else None)
         courier = Courier(webhooks, policy, clients.resolver, sent)
         keys = Keys(settings)
-        callbacks = Callbacks(settings, keys, courier, seen=metrics.job_seen)
+        sender = Webhooks(keys, courier)
+        bucket = clients.store
+        if bucket is None:
+            bucket = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
+        store = await asyncio.to_thread(ArtifactStore, settings, bucket)
+        ledgers = Ledgers(settings, keys, store)
+        callbacks = Callbacks(settings, keys, sender, ledgers, seen=metrics.job_seen)
         reader = HubReader(
             settings.hf_endpoint, await _hub_client(settings, clients, stack), deadline_s=settings.hub_timeout_s
         )
@@ -157,9 +175,10 @@ async def opened(settings: Settings, clients: Clients) -> AsyncIterator[State]:
             settings,
             directory=directory,
             provisioner=provisioner,
-            uploads=await asyncio.to_thread(Uploads, settings),
+            uploads=Uploads(settings, store),
             courier=courier,
             callbacks=callbacks,
+            ledgers=ledgers,
             accepted=lambda kind, it: metrics.accepted(kind, model_id=it.endpoint.model_id, warmth=it.warmth),
         )
         yield State(
@@ -170,6 +189,9 @@ async def opened(settings: Settings, clients: Clients) -> AsyncIterator[State]:
             planner,
             provisioner,
             submitter,
+            sender,
+            ledgers,
+            Redelivery(ledgers, sender, deadline_s=settings.deadline_s),
             callbacks,
             Follower(seen=metrics.job_seen),
             Observer(),

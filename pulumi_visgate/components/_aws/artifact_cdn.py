@@ -11,6 +11,7 @@ from pulumi_visgate.components._aws._children import AwsFamily
 from pulumi_visgate.components._aws.bucket import allow_origins, guard, private_bucket
 from pulumi_visgate.components._aws_args import CdnOnAws
 from pulumi_visgate.link_signing import link_public_key
+from visgate_contract.ledger import PREFIX as LEDGERS
 
 PARTS = (
     *bucket.PARTS,
@@ -112,7 +113,14 @@ def artifact_cdn(
         "Resource": store.arn.apply(lambda arn: f"{arn}/*"),
         "Condition": {"StringEquals": {"AWS:SourceArn": distribution.arn}},
     }
-    guard(aws, store_name, store, reader, retain=retain)
+    nobody = {
+        "Sid": "NoLedgers",
+        "Effect": "Deny",
+        "Principal": {"Service": "cloudfront.amazonaws.com"},
+        "Action": "s3:GetObject",
+        "Resource": store.arn.apply(lambda arn: f"{arn}/{LEDGERS}/*"),
+    }
+    guard(aws, store_name, store, reader, nobody, retain=retain)
     if wanted.log_retention_days:
         access_logs.access_logs(aws, f"{name}-cdn", distribution, retention_days=wanted.log_retention_days)
     return Published(

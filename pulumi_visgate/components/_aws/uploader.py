@@ -1,9 +1,10 @@
-"""Who signs uploads: a role that can put objects under the artifacts' prefix, and nothing else."""
+"""Who signs uploads: a role that can put and check artifacts, keep the ledgers of jobs, and do nothing else."""
 
 import pulumi
 from pulumi_aws import iam
 
 from pulumi_visgate.components._aws._children import AwsFamily, policy
+from visgate_contract.ledger import PREFIX as LEDGERS
 
 PARTS = ("uploader", "uploader_policy")
 SESSION_S = 3600
@@ -31,12 +32,20 @@ def uploader(aws: AwsFamily, name: str, *, bucket_arn: pulumi.Input[str], prefix
             max_session_duration=SESSION_S,
         ),
     )
+    arn = pulumi.Output.from_input(bucket_arn)
     put = {
         "Sid": "PutArtifacts",
-        "Action": ["s3:PutObject", "s3:AbortMultipartUpload"],
-        "Resource": pulumi.Output.from_input(bucket_arn).apply(lambda arn: f"{arn}/{prefix}*"),
+        # What was put is asked for once, by HEAD, before it is called ready.
+        "Action": ["s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload"],
+        "Resource": arn.apply(lambda known: f"{known}/{prefix}*"),
     }
-    aws.make("uploader_policy", iam.RolePolicy, f"{name}-policy", iam.RolePolicyArgs(role=role.id, policy=policy(put)))
+    keep = {
+        "Sid": "KeepLedgers",
+        "Action": ["s3:PutObject", "s3:GetObject"],
+        "Resource": arn.apply(lambda known: f"{known}/{LEDGERS}/*"),
+    }
+    document = iam.RolePolicyArgs(role=role.id, policy=policy(put, keep))
+    aws.make("uploader_policy", iam.RolePolicy, f"{name}-policy", document)
     return role
 
 

@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 from pulumi_visgate.gateway.egress import MAX_URL_CHARACTERS
 from pulumi_visgate.gateway.services.callbacks import Outcome
 from pulumi_visgate.gateway.services.placement import Asked
+from pulumi_visgate.gateway.services.redelivery import Which
 from pulumi_visgate.gateway.services.submit import Warmth
 from pulumi_visgate.runpod.models.job import JobStatus
 from visgate_contract.pools import PoolPolicy
@@ -224,6 +225,46 @@ class WebhookKey(BaseModel):
         description="The public keys as JSON Web Keys; open to everybody.",
         examples=["https://gateway.example.com/v1/webhooks/3f2a9c0d4b5e6f708192a3b4c5d6e7f8/jwks.json"],
     )
+
+
+class ReplayRequest(BaseModel):
+    """Which events to send again, and where to; without a body, what never arrived, to the job's own receiver."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    events: Which = Field(
+        default=Which.MISSED,
+        description="`missed`: what never arrived and still matters, or the last event if all did. `all`: everything.",
+    )
+    webhook_url: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_URL_CHARACTERS,
+        description="Another receiver than the job's own.",
+        examples=["https://example.com/webhooks/visgate"],
+    )
+
+
+class WebhookDelivery(BaseModel):
+    """One event and what became of it."""
+
+    webhook_id: str = Field(examples=["msg_01k5d8v0c2n4q6s8t0w2y4z6a8_ready"])
+    type: str = Field(examples=["job.ready"])
+    attempt: int
+    sequence: int
+    timestamp: datetime
+    delivered_at: datetime | None = Field(description="When the receiver acknowledged it.")
+    tries: int
+    detail: str = Field(description="What was heard last, where it did not arrive.", examples=["it answered 503"])
+
+
+class WebhookDeliveries(BaseModel):
+    """A job's events and what became of them."""
+
+    job_id: str
+    task_id: str
+    delivered: bool = Field(description="All of these have arrived.")
+    deliveries: list[WebhookDelivery]
 
 
 class KeySet(BaseModel):

@@ -1,7 +1,7 @@
 """Server-sent events: the events of a job, and the logs of its worker or of an endpoint."""
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import aclosing
 from datetime import datetime
 from typing import Annotated, Any
@@ -25,6 +25,7 @@ from pulumi_visgate.gateway.services.submit import deadline
 from pulumi_visgate.gateway.state import State
 from pulumi_visgate.runpod.models.job import JobStatus
 from visgate_contract.errors import VisgateError
+from visgate_contract.ledger import Ledger
 from visgate_contract.signing import JobRef
 
 router = APIRouter(tags=["streams"])
@@ -62,11 +63,14 @@ async def events(job_id: JobId, caller: CurrentCaller, request: Request, last_ev
     state = State.of(request)
     ref = caller.ref(job_id)
     first = await _status(state, caller, ref)
-    timeline = await _timeline(state, caller, ref, job_id)
+    timeline = await timeline_of(state, caller, ref, job_id)
+    if timeline.lacks_end(first):
+        timeline.ledger = await _ledger(state, caller, ref)
     seen = int(last_event_id) if last_event_id and re.fullmatch(r"[0-9]{1,9}", last_event_id) else -1
     if first.done and all(event.data.sequence <= seen for event in timeline.events(first)):
         return Response(status_code=204)
-    return _stream(state, _events(state.follower.statuses(caller, ref, first), timeline, seen))
+    statuses = state.follower.statuses(caller, ref, first)
+    return _stream(state, _events(statuses, timeline, seen, lambda: _ledger(state, caller, ref)))
 
 
 @router.get(
@@ -158,7 +162,7 @@ async def _closing_with_problem(content: AsyncGenerator[bytes, None]) -> AsyncGe
         yield retry + _event("error", text)
 
 
-async def _timeline(state: State, caller: Caller, ref: JobRef, job_id: str) -> Timeline:
+async def timeline_of(state: State, caller: Caller, ref: JobRef, job_id: str) -> Timeline:
     """Return the maker of a job's events, told by its endpoint's name what the job is."""
     async with deadline(state.settings.deadline_s):
         found = await state.directory.candidates(caller.user_hash, caller.keys.secrets, caller.runpod.list_endpoints)
@@ -166,8 +170,16 @@ async def _timeline(state: State, caller: Caller, ref: JobRef, job_id: str) -> T
     return Timeline(ref, job_id, about=(endpoint.model_id, endpoint.name.task) if endpoint else None)
 
 
-async def _events(statuses: AsyncIterator[JobStatus], timeline: Timeline, seen: int) -> AsyncGenerator[bytes, None]:
+async def _ledger(state: State, caller: Caller, ref: JobRef) -> Ledger | None:
+    return await state.ledgers.read(caller.user_hash, ref.task_id) if ref.task_id else None
+
+
+async def _events(
+    statuses: AsyncIterator[JobStatus], timeline: Timeline, seen: int, ledger: Callable[[], Awaitable[Ledger | None]]
+) -> AsyncGenerator[bytes, None]:
     async for status in statuses:
+        if timeline.ledger is None and timeline.lacks_end(status):
+            timeline.ledger = await ledger()
         for event in timeline.events(status):
             if event.data.sequence > seen:
                 seen = event.data.sequence

@@ -5,9 +5,10 @@ repeats.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import httpx
@@ -16,7 +17,7 @@ import tenacity
 from pulumi_visgate.gateway import egress
 from pulumi_visgate.gateway.problems import InvalidField
 from visgate_contract.events import Event, EventData, Status
-from visgate_contract.signing import WebhookSigner, task_time
+from visgate_contract.signing import WebhookSigner, retry_after_s, task_time
 from visgate_contract.tasks import Task
 
 log = logging.getLogger(__name__)
@@ -48,10 +49,14 @@ class Receipt:
     Args:
         status: HTTP status; None without an answer.
         reason: Why there was none.
+        wait_s: Seconds after which it wants to be asked again, if it said so.
+        tries: How often it was asked.
     """
 
     status: int | None
     reason: str = ""
+    wait_s: float | None = None
+    tries: int = 0
 
     @property
     def outcome(self) -> str:
@@ -95,6 +100,8 @@ class Courier:
     ) -> Receipt:
         """Send a body until the receiver acknowledges it, says that it is gone, or the time is over.
 
+        A `Retry-After` is obeyed where there is time for it; where there is not, the receiver is not asked again.
+
         Args:
             url: The receiver; checked and resolved anew.
             body: The exact bytes.
@@ -102,17 +109,22 @@ class Courier:
             deadline_s: Seconds for everything.
         """
         receipt = Receipt(None, "there was no time")
-        try:
+        own_wait = tenacity.wait_random_exponential(multiplier=REPEAT_S, max=deadline_s / 2)
+
+        async def once() -> Receipt:
+            nonlocal receipt
+            receipt = replace(await self._attempt(url, body, headers()), tries=receipt.tries + 1)
+            return receipt
+
+        attempts = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_result(lambda found: not (found.is_acknowledged or found.is_gone)),
+            wait=lambda state: own_wait(state) if receipt.wait_s is None else receipt.wait_s,
+            stop=tenacity.stop_before_delay(deadline_s),
+            retry_error_callback=lambda _: receipt,
+        )
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(deadline_s):
-                async for attempt in tenacity.AsyncRetrying(
-                    retry=tenacity.retry_if_result(lambda found: not (found.is_acknowledged or found.is_gone)),
-                    wait=tenacity.wait_random_exponential(multiplier=REPEAT_S, max=deadline_s / 2),
-                ):
-                    with attempt:
-                        receipt = await self._attempt(url, body, headers())
-                    attempt.retry_state.set_result(receipt)
-        except TimeoutError:
-            pass
+                await attempts(once)
         self.sent("end", receipt.outcome)
         return receipt
 
@@ -120,11 +132,12 @@ class Courier:
         try:
             target = egress.check(url, self.policy)
             address = await egress.resolve(target, self.policy, self.resolver)
-            return Receipt(await egress.post(self.client, target, address, body=body, headers=headers))
+            answer = await egress.post(self.client, target, address, body=body, headers=headers)
         except InvalidField as error:
             return Receipt(None, f"its URL {error.field_detail}")
         except httpx.HTTPError as error:
             return Receipt(None, type(error).__name__)
+        return Receipt(answer.status, wait_s=retry_after_s(answer.retry_after, datetime.now(UTC)))
 
 
 class Announcement:
@@ -193,11 +206,11 @@ class Announcement:
         body = event.body()
         headers = signer.headers(event.id, body, timestamp=datetime.now(UTC))
         try:
-            status = await egress.post(self._courier.client, self._target, address, body=body, headers=headers)
+            answer = await egress.post(self._courier.client, self._target, address, body=body, headers=headers)
         except httpx.HTTPError as error:
             log.info("receiver of %s did not answer: %s", event.id, type(error).__name__)
             receipt = Receipt(None, type(error).__name__)
         else:
-            receipt = Receipt(status)
+            receipt = Receipt(answer.status)
         self._courier.sent(event.data.status, receipt.outcome)
         return receipt.is_acknowledged

@@ -21,6 +21,7 @@ from visgate_contract.events import (
     last_sequence,
 )
 from visgate_contract.jobs import JobProgress, JobResult
+from visgate_contract.ledger import Ledger
 from visgate_contract.signing import JobRef
 from visgate_contract.tasks import Task
 
@@ -107,12 +108,22 @@ class Timeline:
         ref: The parsed id.
         job_id: The public id.
         about: Model and task of the job's endpoint, if it still exists; the worker's events tell, too.
+
+    Attributes:
+        ledger: What the job's ledger says, once it was read; of interest where the worker could not tell the end.
     """
 
     def __init__(self, ref: JobRef, job_id: str, *, about: tuple[str, Task] | None) -> None:
         self._ref = ref
         self._job_id = job_id
         self._about = about
+        self.ledger: Ledger | None = None
+
+    def lacks_end(self, job: JobStatus) -> bool:
+        """Tell whether a job has ended without its worker having told it to Runpod."""
+        return job.done and not any(
+            event.data.status.is_terminal for event in JobProgress.from_runpod(_body(job)).events
+        )
 
     def events(self, job: JobStatus) -> tuple[Event, ...]:
         """Return every event that a status tells of, in order."""
@@ -140,9 +151,13 @@ class Timeline:
         return next((event for event in self.events(job)[-1:] if event.data.status.is_terminal), None)
 
     def _end(self, job: JobStatus, result: JobResult, before: tuple[Event, ...]) -> Event:
+        known = self.ledger.end() if self.ledger is not None else None
+        if known is not None:
+            return known
         error = EventError.model_validate(result.error.model_dump()) if result.error else None
         model_id, task = self._about or ("", Task.TEXT2IMG)
-        attempt = max((event.data.attempt for event in before), default=1)
+        begun = self.ledger.attempt if self.ledger is not None else 1
+        attempt = max(begun, *(event.data.attempt for event in before), 1)
         data = EventData(
             task_id=self._ref.task_id or result.task_id,
             job_id=self._job_id,

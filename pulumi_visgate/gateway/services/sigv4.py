@@ -1,17 +1,16 @@
-"""Presigned PUT requests (AWS Signature Version 4, in the query): arithmetic of this process, nobody is asked.
+"""Presigned requests (AWS Signature Version 4, in the query): arithmetic of this process, nobody is asked.
 
 botocore signs the same, which a test holds this to, at about fifteen times the cost; most of that is not signing.
 """
 
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
-_SIGNED_HEADERS = "content-type%3Bhost"
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}  # clients leave them out of `Host`
 
 
@@ -30,8 +29,8 @@ class Credentials:
     token: str | None = field(default=None, repr=False)
 
 
-class PutSigner:
-    """Signs uploads of single objects.
+class Presigner:
+    """Signs requests for single objects.
 
     Args:
         endpoint_url: The S3 service, without a slash at its end; buckets are addressed by path.
@@ -57,29 +56,45 @@ class PutSigner:
         self._clock = clock
         self._signing_key: tuple[tuple[str, str], bytes] = (("", ""), b"")
 
-    def url(self, bucket: str, key: str, *, content_type: str, ttl_s: int) -> str:
-        """Return the URL that a PUT of this content type may go to.
+    def url(
+        self,
+        method: str,
+        bucket: str,
+        key: str,
+        *,
+        ttl_s: int,
+        content_type: str | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> str:
+        """Return the URL that one kind of request may go to.
 
         Args:
+            method: Such as `PUT`.
             bucket: Name of the bucket.
             key: Key of the object.
-            content_type: What the PUT has to send as its `Content-Type`.
             ttl_s: How long the URL is good, in seconds.
+            content_type: What the request has to send as its `Content-Type`; anything when left out.
+            query: What S3 is asked beyond the object itself, names in lower case or camel case.
         """
         credentials = self._credentials()
         moment = self._clock().strftime("%Y%m%dT%H%M%SZ")
         scope = f"{moment[:8]}/{self._region}/s3/aws4_request"
         path = quote(f"{self._path}/{bucket}/{key}", safe="/~")
         token = f"&X-Amz-Security-Token={quote(credentials.token, safe='~')}" if credentials.token else ""
-        query = (
+        typed = content_type is not None
+        # Sorted as SigV4 wants it: upper case comes before lower case.
+        asked = "".join(f"&{name}={quote(value, safe='~')}" for name, value in sorted((query or {}).items()))
+        full = (
             f"X-Amz-Algorithm={_ALGORITHM}&X-Amz-Credential={quote(f'{credentials.key_id}/{scope}', safe='~')}"
-            f"&X-Amz-Date={moment}&X-Amz-Expires={ttl_s}{token}&X-Amz-SignedHeaders={_SIGNED_HEADERS}"
+            f"&X-Amz-Date={moment}&X-Amz-Expires={ttl_s}{token}"
+            f"&X-Amz-SignedHeaders={'content-type%3Bhost' if typed else 'host'}{asked}"
         )
-        headers = f"content-type:{content_type}\nhost:{self._host}\n"
-        canonical = f"PUT\n{path}\n{query}\n{headers}\ncontent-type;host\nUNSIGNED-PAYLOAD"
+        headers = f"content-type:{content_type}\nhost:{self._host}\n" if typed else f"host:{self._host}\n"
+        signed = "content-type;host" if typed else "host"
+        canonical = f"{method}\n{path}\n{full}\n{headers}\n{signed}\nUNSIGNED-PAYLOAD"
         to_sign = f"{_ALGORITHM}\n{moment}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
         signature = hmac.digest(self._key(credentials.secret, moment[:8]), to_sign.encode(), "sha256").hex()
-        return f"{self._origin}{path}?{query}&X-Amz-Signature={signature}"
+        return f"{self._origin}{path}?{full}&X-Amz-Signature={signature}"
 
     def _key(self, secret: str, day: str) -> bytes:
         if self._signing_key[0] != (secret, day):

@@ -16,11 +16,12 @@ from pulumi_visgate.gateway.problems import Refused
 from pulumi_visgate.gateway.services.announce import Announcement, Courier, provisioning
 from pulumi_visgate.gateway.services.callbacks import Callbacks
 from pulumi_visgate.gateway.services.directory import Candidate, Directory
+from pulumi_visgate.gateway.services.ledgers import Ledgers
 from pulumi_visgate.gateway.services.placement import Asked
 from pulumi_visgate.gateway.services.provision import Found, Provisioner
 from pulumi_visgate.gateway.services.readiness import Readiness
 from pulumi_visgate.gateway.services.replays import Replays
-from pulumi_visgate.gateway.services.tickets import Style
+from pulumi_visgate.gateway.services.tickets import Style, Ticket
 from pulumi_visgate.gateway.services.uploads import Uploads
 from pulumi_visgate.gateway.settings import Settings
 from pulumi_visgate.runpod.errors import NotFound
@@ -107,6 +108,7 @@ class Submitter:
         uploads: Grants uploads.
         courier: Delivers announcements.
         callbacks: Where Runpod reports the end of a job.
+        ledgers: Where workers keep what became of events.
         accepted: Told of each `job` and `deployment` that was accepted.
     """
 
@@ -119,6 +121,7 @@ class Submitter:
         uploads: Uploads,
         courier: Courier,
         callbacks: Callbacks,
+        ledgers: Ledgers,
         accepted: Callable[[str, Accepted], None] = lambda _kind, _accepted: None,
     ) -> None:
         self._told = accepted
@@ -128,6 +131,7 @@ class Submitter:
         self._uploads = uploads
         self._courier = courier
         self._callbacks = callbacks
+        self._ledgers = ledgers
         self._readiness = Readiness()
         self._policy = JobPolicy(execution_timeout=settings.job_timeout_s * 1000, ttl=settings.job_ttl_s * 1000)
         self._replays = Replays[Accepted](settings.signing_key)
@@ -267,13 +271,21 @@ class Submitter:
         return accepted
 
     async def _run(self, caller: Caller, found: Found, order: Order, job: JobInput) -> str:
-        webhook = self._callbacks.url(
-            user_hash=caller.user_hash,
-            endpoint_id=found.candidate.id,
-            job=job,
-            webhook_url=order.webhook_url,
-            style=order.style,
+        ticket = (
+            None
+            if order.webhook_url is None
+            else Ticket(
+                task_id=job.task_id,
+                user_hash=caller.user_hash,
+                endpoint_id=found.candidate.id,
+                model_id=job.model_id,
+                task=job.params.task,
+                webhook_url=order.webhook_url,
+                style=order.style,
+            )
         )
+        webhook = self._callbacks.url(ticket)
+        job = job.model_copy(update={"ledger": self._ledgers.grant(caller.user_hash, job.task_id, ticket)})
         request = JobRequest(input=job.model_dump(mode="json"), webhook=webhook, policy=self._policy)
         if not found.created:
             return (await caller.runpod.run_job(found.candidate.id, request)).id

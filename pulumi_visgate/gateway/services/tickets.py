@@ -1,7 +1,7 @@
-"""Sealed tickets: what the gateway has to know when Runpod calls it back about a job, carried by the call's own URL.
+"""Sealed tickets: what the gateway has to know of a job later, carried by Runpod's callback and by the job's ledger.
 
-Nothing is stored, so everything travels in the token: encrypted, because the URL passes through Runpod and its logs,
-and authenticated, so that only a gateway with this signing key can have made it.
+Nothing is stored, so everything travels in the token: encrypted, because it passes through Runpod, its logs and the
+bucket, and authenticated, so that only a gateway with this signing key can have made it.
 """
 
 import base64
@@ -24,8 +24,14 @@ PATH = "/v1/callbacks/runpod/"
 """What comes before the token in a callback's URL."""
 
 MAX_TOKEN_CHARACTERS = 8_192
-_PURPOSE = b"visgate callback 1"
 _NONCE_BYTES = 12
+
+
+class Purpose(StrEnum):
+    """What a ticket is for; one for one thing is none for another."""
+
+    CALLBACK = "visgate callback 1"
+    LEDGER = "visgate ledger 1"
 
 
 class Style(StrEnum):
@@ -63,13 +69,22 @@ class TicketOffice:
 
     Args:
         signing_keys: The platform's, newest first; the keys of the seal are derived from them.
-        ttl_s: How long a ticket is good, in seconds.
+        purpose: What the tickets are for.
+        ttl_s: How long a ticket is good, in seconds; for ever when None.
         clock: Seconds since the epoch.
     """
 
-    def __init__(self, signing_keys: Sequence[str], *, ttl_s: float, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        signing_keys: Sequence[str],
+        *,
+        purpose: Purpose,
+        ttl_s: float | None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._purpose = purpose.encode()
         self._seals = tuple(
-            AESGCM(HKDF(hashes.SHA256(), length=32, salt=None, info=_PURPOSE).derive(key.encode()))
+            AESGCM(HKDF(hashes.SHA256(), length=32, salt=None, info=self._purpose).derive(key.encode()))
             for key in signing_keys
         )
         self._ttl_s = ttl_s
@@ -80,9 +95,10 @@ class TicketOffice:
 
     def seal(self, ticket: Ticket) -> str:
         """Return a token, fit for a URL, that only this platform can read."""
-        content = json.dumps([int(self._clock() + self._ttl_s), *astuple(ticket)]).encode()
+        expires = None if self._ttl_s is None else int(self._clock() + self._ttl_s)
+        content = json.dumps([expires, *astuple(ticket)]).encode()
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        sealed = nonce + self._seals[0].encrypt(nonce, content, _PURPOSE)
+        sealed = nonce + self._seals[0].encrypt(nonce, content, self._purpose)
         return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
 
     def open(self, token: str) -> Ticket:
@@ -99,14 +115,14 @@ class TicketOffice:
         if content is None:
             raise _unknown()
         expires, task_id, user_hash, endpoint_id, model_id, task, webhook_url, style = json.loads(content)
-        if self._clock() >= expires:
+        if expires is not None and self._clock() >= expires:
             raise _unknown()
         return Ticket(task_id, user_hash, endpoint_id, model_id, Task(task), webhook_url, Style(style))
 
     def _decrypted(self, sealed: bytes) -> bytes | None:
         for seal in self._seals:
             try:
-                return seal.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _PURPOSE)
+                return seal.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], self._purpose)
             except (ValueError, InvalidTag):
                 continue
         return None

@@ -79,10 +79,12 @@ def test_no_role_may_do_everything_or_do_something_to_everything(every: Graph) -
             assert resource.rstrip("*")[-1] in ":/" or not resource.endswith("*"), policy.name
 
 
-def test_uploads_are_signed_by_a_role_that_can_put_artifacts_and_nothing_else(every: Graph) -> None:
-    [(_, put)] = [found for found in statements(every) if found[0].name == "p-gateway-uploader-policy"]
-    assert set(put["Action"]) == {"s3:PutObject", "s3:AbortMultipartUpload"}
+def test_uploads_are_signed_by_a_role_that_can_put_artifacts_keep_ledgers_and_do_nothing_else(every: Graph) -> None:
+    [put, keep] = [found for policy, found in statements(every) if policy.name == "p-gateway-uploader-policy"]
+    assert set(put["Action"]) == {"s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload"}
     assert put["Resource"] == "arn:aws:s3:::p-artifacts/artifacts/*"
+    assert set(keep["Action"]) == {"s3:PutObject", "s3:GetObject"}
+    assert keep["Resource"] == "arn:aws:s3:::p-artifacts/.visgate/ledger/*"
     trust = json.loads(every.one("iam.Role", "uploader")["assumeRolePolicy"])
     assert [statement["Principal"] for statement in trust["Statement"]] == [
         {"AWS": f"arn:aws:iam:eu-central-1:{ACCOUNT}:p-gateway-role"}

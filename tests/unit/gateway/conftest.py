@@ -18,6 +18,7 @@ from pulumi_visgate.local.hub import testing
 from pulumi_visgate.local.hub.testing import HubMirror
 from pulumi_visgate.runpod._policy import shared_quota
 from tests.handled import Handled
+from visgate_contract.ledger import Ledger, ledger_key
 
 KEY = "rpa_CANARYKEY0000000000000000000001"
 SIGNING_KEY = "signing-key-of-the-tests-0123456789"
@@ -202,6 +203,44 @@ class FakeRunpod:
         return httpx.Response(200, json={"jobs": {}, "workers": workers})
 
 
+class Bucket:
+    """The platform's bucket as far as the gateway's own requests need it; may be told to fail."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.status: int | None = None
+        self.calls: Counter[str] = Counter()
+
+    def handle(self, request: httpx.Request) -> httpx.Response:
+        self.calls[request.method] += 1
+        assert "X-Amz-Signature" in request.url.params
+        if self.status is not None:
+            return httpx.Response(self.status)
+        key = request.url.path.removeprefix("/artifacts/")
+        if request.method == "PUT":
+            self.objects[key] = request.content
+            return httpx.Response(200)
+        found = self.objects.get(key)
+        return httpx.Response(404) if found is None else httpx.Response(200, content=found)
+
+    def client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=httpx.MockTransport(self.handle))
+
+    def ledger(self) -> Ledger:
+        """Return the one ledger in it."""
+        (key,) = (name for name in self.objects if name.startswith(".visgate/ledger/"))
+        return Ledger.model_validate_json(self.objects[key])
+
+    def keep(self, user: str, ledger: Ledger) -> None:
+        """Put a ledger into it, as a worker of this user would."""
+        self.objects[ledger_key(user[:16], ledger.task_id)] = ledger.body()
+
+
+@pytest.fixture
+def bucket() -> Bucket:
+    return Bucket()
+
+
 def missing() -> httpx.Response:
     return problem(404, "not found")
 
@@ -266,7 +305,7 @@ def hub(tmp_path: Path) -> HubMirror:
 
 
 @pytest.fixture
-def serve(runpod: FakeRunpod, hub: HubMirror, new_settings: NewSettings) -> Serve:
+def serve(runpod: FakeRunpod, hub: HubMirror, new_settings: NewSettings, bucket: Bucket) -> Serve:
     """The application in this process, without a network: `async with serve() as client`."""
 
     @asynccontextmanager
@@ -274,7 +313,8 @@ def serve(runpod: FakeRunpod, hub: HubMirror, new_settings: NewSettings) -> Serv
         *, clients: Clients | None = None, key: str = KEY, **changes: Any
     ) -> AsyncIterator[httpx.AsyncClient]:
         to_hub = httpx.AsyncClient(transport=httpx.ASGITransport(testing.FaultyHub(hub)), follow_redirects=True)
-        given = replace(clients or Clients(runpod=runpod.transport()), hub=to_hub)
+        ways = clients or Clients(runpod=runpod.transport())
+        given = replace(ways, hub=to_hub, store=ways.store or bucket.client())
         app = create_app(new_settings(**changes), clients=given)
         transport = httpx.ASGITransport(app)
         headers = {"Authorization": f"Bearer {key}"}

@@ -13,6 +13,7 @@ from pulumi_visgate.gateway.services import announce, callbacks
 from pulumi_visgate.gateway.state import Clients
 from visgate_contract.events import Event, EventData, Status
 from visgate_contract.jobs import JobError, JobProgress, JobResult
+from visgate_contract.ledger import Delivery, Ledger
 from visgate_contract.names import user_hash
 from visgate_contract.signing import derive_webhook_secret
 from visgate_contract.tasks import Task
@@ -37,6 +38,7 @@ class Receiver:
         self.statuses = list(statuses)
         self.ends: list[httpx.Request] = []
         self.address = "8.8.8.8"
+        self.retry_after: str | None = None
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         event = Event.model_validate_json(request.content)
@@ -44,7 +46,8 @@ class Receiver:
             return httpx.Response(200, stream=httpx.ByteStream(b"ok"))
         self.ends.append(request)
         status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
-        return httpx.Response(status, stream=httpx.ByteStream(b"ok"))
+        headers = {"retry-after": self.retry_after} if self.retry_after else {}
+        return httpx.Response(status, headers=headers, stream=httpx.ByteStream(b"ok"))
 
     async def resolve(self, _: str, __: int) -> list[str]:
         return [self.address]
@@ -136,11 +139,14 @@ async def test_a_result_without_its_last_event_is_ready(serve: Any, runpod: Any)
     assert Event.model_validate_json(receiver.ends[0].content).data.status is Status.READY
 
 
-async def test_a_receiver_that_fails_is_asked_again_under_the_same_id(serve: Any, runpod: Any) -> None:
+async def test_a_receiver_that_fails_is_asked_again_under_the_same_id(serve: Any, runpod: Any, bucket: Any) -> None:
     receiver = Receiver(500, 302, 200)
     async with serve(clients=receiver.clients(runpod), announce_wait_s=5) as client:
         _, path, body = await submitted(client, runpod)
         assert (await client.post(path, json={**body, "status": "CANCELLED"})).status_code == 200
+        again = await client.post(path, json={**body, "status": "CANCELLED"})
+        assert again.json() == {"outcome": "nothing_to_do"}
+        bucket.objects.clear()
         receiver.statuses = [503]
         refused = await client.post(path, json={**body, "status": "CANCELLED"})
         receiver.statuses = [410]
@@ -160,6 +166,69 @@ async def test_a_receiver_that_moved_inside_gets_nothing(serve: Any, runpod: Any
         answer = await client.post(path, json={**body, "status": "CANCELLED"})
     assert answer.status_code == 502
     assert receiver.ends == []
+
+
+async def test_an_end_is_numbered_by_the_attempts_that_the_ledger_knows(serve: Any, runpod: Any, bucket: Any) -> None:
+    receiver = Receiver(200)
+    async with serve(clients=receiver.clients(runpod), announce_wait_s=5) as client:
+        accepted, path, body = await submitted(client, runpod)
+        ticket = body["input"]["ledger"]["ticket"]
+        ledger = Ledger(task_id=accepted["task_id"], runpod_job_id=body["id"], attempt=3, ticket=ticket)
+        bucket.keep(user_hash(KEY), ledger)
+        assert (await client.post(path, json={**body, "status": "FAILED"})).json() == {"outcome": "delivered"}
+    event = Event.model_validate_json(receiver.ends[0].content)
+    assert (event.data.attempt, event.data.sequence, event.id[-9:]) == (3, 2999, "_3_failed")
+    (noted,) = bucket.ledger().deliveries
+    assert noted.event.id == event.id
+    assert noted.delivered_at is not None
+
+
+async def test_what_the_worker_told_is_not_told_again_even_if_only_the_ledger_knows(
+    serve: Any, runpod: Any, bucket: Any
+) -> None:
+    receiver = Receiver(200)
+    async with serve(clients=receiver.clients(runpod), announce_wait_s=5) as client:
+        accepted, path, body = await submitted(client, runpod)
+        (end,) = told(accepted["task_id"], Status.FAILED)
+        ledger = Ledger(task_id=accepted["task_id"], runpod_job_id=body["id"])
+        bucket.keep(user_hash(KEY), ledger.noting(Delivery(event=end, tries=1, delivered_at=datetime.now(UTC))))
+        first = await client.post(path, json={**body, "status": "FAILED"})
+        assert first.json() == {"outcome": "nothing_to_do"}
+        bucket.keep(user_hash(KEY), ledger.noting(Delivery(event=end, tries=4, answer="the receiver answered 503")))
+        second = await client.post(path, json={**body, "status": "FAILED"})
+        assert second.json() == {"outcome": "delivered"}
+    assert [request.headers["webhook-id"] for request in receiver.ends] == [end.id]
+
+
+async def test_what_no_receiver_takes_is_kept_with_where_it_was_to_go(serve: Any, runpod: Any, bucket: Any) -> None:
+    receiver = Receiver(500)
+    async with serve(clients=receiver.clients(runpod), announce_wait_s=5) as client:
+        _, path, body = await submitted(client, runpod)
+        assert (await client.post(path, json={**body, "status": "CANCELLED"})).status_code == 502
+    ledger = bucket.ledger()
+    assert [one.answer for one in ledger.deliveries] == ["it answered 500"]
+    assert ledger.deliveries[0].tries > 1
+    assert ledger.ticket is not None
+    assert "hunter2" not in ledger.body().decode()
+
+
+async def test_a_bucket_that_fails_does_not_keep_the_end_from_its_receiver(
+    serve: Any, runpod: Any, bucket: Any
+) -> None:
+    receiver, bucket.status = Receiver(200), 503
+    async with serve(clients=receiver.clients(runpod), announce_wait_s=5) as client:
+        _, path, body = await submitted(client, runpod)
+        answer = await client.post(path, json={**body, "status": "CANCELLED"})
+    assert answer.json() == {"outcome": "delivered"}
+
+
+async def test_a_receiver_that_asks_for_more_time_than_there_is_is_not_asked_again(serve: Any, runpod: Any) -> None:
+    receiver = Receiver(429)
+    receiver.retry_after = "60"
+    async with serve(clients=receiver.clients(runpod), announce_wait_s=5) as client:
+        _, path, body = await submitted(client, runpod)
+        assert (await client.post(path, json={**body, "status": "CANCELLED"})).status_code == 502
+    assert len(receiver.ends) == 1
 
 
 async def test_a_token_is_for_one_job(serve: Any, runpod: Any) -> None:

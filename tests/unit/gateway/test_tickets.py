@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pulumi_visgate.gateway.services.tickets import MAX_TOKEN_CHARACTERS, Style, Ticket, TicketOffice
+from pulumi_visgate.gateway.services.tickets import MAX_TOKEN_CHARACTERS, Purpose, Style, Ticket, TicketOffice
 from visgate_contract.errors import ContractError, ErrorCode
 from visgate_contract.tasks import Task
 
@@ -26,7 +26,7 @@ def ticket(**changes: Any) -> Ticket:
 
 
 def office(*signing_keys: str, **changes: object) -> TicketOffice:
-    return TicketOffice(signing_keys or (SIGNING_KEY,), **{"ttl_s": 60, **changes})  # type: ignore[arg-type]
+    return TicketOffice(signing_keys or (SIGNING_KEY,), **{"purpose": Purpose.CALLBACK, "ttl_s": 60, **changes})  # type: ignore[arg-type]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=300))
@@ -86,3 +86,11 @@ def test_after_a_rotation_tickets_of_the_former_key_are_good_and_new_ones_are_of
     assert new.open(former.seal(ticket())) == ticket()
     with pytest.raises(ContractError):
         former.open(new.seal(ticket()))
+
+
+def test_a_ticket_for_a_ledger_is_none_for_a_callback_and_lives_for_ever() -> None:
+    ledgers = office(purpose=Purpose.LEDGER, ttl_s=None, clock=lambda: 0.0)
+    sealed = ledgers.seal(ticket())
+    assert office(purpose=Purpose.LEDGER, ttl_s=None, clock=lambda: 1e12).open(sealed) == ticket()
+    with pytest.raises(ContractError):
+        office().open(sealed)

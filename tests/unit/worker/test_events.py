@@ -9,9 +9,9 @@ import pytest
 from standardwebhooks import Webhook
 
 from visgate_contract.events import Event, EventData, Status
-from visgate_contract.signing import WebhookSigner, derive_webhook_secret, hmac_signature
+from visgate_contract.signing import WebhookSigner, derive_webhook_secret, hmac_signature, retry_after_s
 from visgate_contract.tasks import Task
-from visgate_worker.events import Deliverer, DeliveryPolicy, retry_after_s
+from visgate_worker.events import Deliverer, DeliveryPolicy
 from visgate_worker.link import ActiveJob
 
 if TYPE_CHECKING:

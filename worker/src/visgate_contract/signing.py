@@ -6,6 +6,7 @@ user alone. How signatures with the private key are made is in `ed25519`.
 """
 
 import base64
+import email.utils
 import hashlib
 import hmac
 import re
@@ -137,6 +138,19 @@ class WebhookSigner:
             "webhook-timestamp": seconds,
             "webhook-signature": " ".join(sign(content) for sign in self.signs),
         }
+
+
+def retry_after_s(value: str | None, now: datetime) -> float | None:
+    """Return the seconds that a `Retry-After` header asks for (RFC 9110 §10.2.3), or None without a valid one."""
+    if value is None:
+        return None
+    if value.strip().isdigit():
+        return float(value)
+    try:
+        at = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, (at - now).total_seconds()) if at.tzinfo is not None else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ event is kept in the job's ledger, from which the gateway can send it again.
 """
 
 import asyncio
-import email.utils
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -25,7 +24,7 @@ from tenacity import (
 from visgate_contract.events import Event, Status
 from visgate_contract.jobs import WEBHOOK_SECRET_ENV
 from visgate_contract.ledger import Delivery
-from visgate_contract.signing import WebhookSigner
+from visgate_contract.signing import WebhookSigner, retry_after_s
 from visgate_worker.ledger import JobLedger, LedgerStore
 from visgate_worker.link import ActiveJob, Attempt
 from visgate_worker.urls import host_of
@@ -284,16 +283,3 @@ class _JobDelivery:
         self._is_gone = status == httpx.codes.GONE
         reason = f"the receiver answered {status}"
         raise _NotDelivered(reason, wait_s=retry_after_s(retry_after, now))
-
-
-def retry_after_s(value: str | None, now: datetime) -> float | None:
-    """Return the seconds that a `Retry-After` header asks for (RFC 9110 §10.2.3), or None without a valid one."""
-    if value is None:
-        return None
-    if value.strip().isdigit():
-        return float(value)
-    try:
-        at = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, (at - now).total_seconds()) if at.tzinfo is not None else None
