@@ -28,6 +28,10 @@ class Uploads:
         self._store = store
         self._link = _link(settings)
 
+    async def ready(self) -> None:
+        """See that what is granted from now on is good for long enough."""
+        await self._store.ready()
+
     def grant(self, *, user_hash: str, task_id: str, params: TaskInput) -> tuple[Upload, ...]:
         """Return one upload for each file of a request, in order.
 

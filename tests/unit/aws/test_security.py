@@ -49,7 +49,9 @@ def test_every_bucket_is_encrypted_owned_and_forgets_what_was_not_finished(every
 
 def test_a_bucket_answers_to_its_distribution_alone_and_only_by_tls(every: Graph) -> None:
     [policy] = [json.loads(found["policy"]) for found in every.of("s3.BucketPolicy")]
-    tls, reader = policy["Statement"]
+    tls, reader, ledgers = policy["Statement"]
+    assert (ledgers["Effect"], ledgers["Principal"]) == ("Deny", {"Service": "cloudfront.amazonaws.com"})
+    assert ledgers["Resource"] == "arn:aws:s3:::p-artifacts/.visgate/ledger/*"
     assert (tls["Effect"], tls["Principal"]) == ("Deny", "*")
     assert tls["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
     assert {"arn:aws:s3:::p-artifacts", "arn:aws:s3:::p-artifacts/*"} == set(tls["Resource"])

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 from pulumi_visgate.gateway.logs import ACCESS
 from pulumi_visgate.gateway.middleware.origin import OriginGate
 from pulumi_visgate.gateway.services.role_session import RoleSession
+from pulumi_visgate.gateway.services.store import ArtifactStore
 from pulumi_visgate.gateway.services.uploads import Uploads
 from pulumi_visgate.link_signing import canned_policy, link_public_key, link_signer
 from tests.unit.gateway.conftest import NewSettings, Serve
@@ -158,6 +160,7 @@ def test_artifacts_lie_under_the_prefix_and_their_links_are_signed(new_settings:
     keys = {"s3_access_key_id": "id", "s3_secret_access_key": "secret"}
     settings = new_settings(**given, **keys, cdn_base_url="https://cdn.acme.example")
     params = Text2ImgInput(prompt="a red fox")
-    [upload] = Uploads(settings).grant(user_hash="f" * 64, task_id="task_1", params=params)
+    store = ArtifactStore(settings, httpx.AsyncClient())
+    [upload] = Uploads(settings, store).grant(user_hash="f" * 64, task_id="task_1", params=params)
     assert urlsplit(upload.put_url).path.endswith(f"/artifacts/{'f' * 16}/task_1/0.png")
     assert upload.cdn_url.startswith(f"https://cdn.acme.example/artifacts/{'f' * 16}/task_1/0.png?Expires=")
