@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from tests.unit.aws.conftest import ACCOUNT, KEY, KEY_SECRET, SIGNING_KEY, Graph, Made
+from tests.unit.aws.conftest import ACCOUNT, KEY, KEY_SECRET, SIGNING_KEY, Build, Graph, Made, platform
 
 
 def statements(graph: Graph) -> list[tuple[Made, dict[str, Any]]]:
@@ -253,3 +253,19 @@ def test_everything_carries_the_tags_of_stack_and_program(every: Graph) -> None:
             assert one["tags"] is None
         else:
             assert one["tags"] == {"team": "pictures", "visgate:stack": "p/s"}, one.kind
+
+
+def test_links_are_checked_where_they_are_signed(every: Graph, build: Build) -> None:
+    cdn = every.one("cloudfront.Distribution", "p-cdn")
+    assert cdn["defaultCacheBehavior"]["trustedKeyGroups"] == ["id-of-p-link-keys"]
+    assert every.one("cloudfront.KeyGroup")["items"] == ["id-of-p-link-key"]
+    assert every.one("cloudfront.PublicKey")["encodedKey"].startswith("-----BEGIN PUBLIC KEY-----")
+    open_ = build(platform(cdn={"signed_links": False}))
+    assert "trustedKeyGroups" not in open_.one("cloudfront.Distribution", "p-cdn")["defaultCacheBehavior"]
+
+
+def test_artifacts_are_data_to_browsers(every: Graph) -> None:
+    security = every.one("cloudfront.ResponseHeadersPolicy")["securityHeadersConfig"]
+    assert security["contentSecurityPolicy"]["contentSecurityPolicy"] == "default-src 'none'; sandbox"
+    assert security["contentTypeOptions"] == {"override": True}
+    assert security["strictTransportSecurity"]["accessControlMaxAgeSec"] == 31_536_000
