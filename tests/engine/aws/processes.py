@@ -4,11 +4,12 @@ import contextlib
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import httpx
 
+from tests.contract.gateway_image import command
 from tests.engine.conftest import until
 
 WORKER = """
@@ -38,10 +39,13 @@ _KEPT = ("PATH", "HOME", "LANG", "TMPDIR")
 
 
 @contextlib.contextmanager
-def started(module: str, environment: Mapping[str, str], port_variable: str, log: list[str]) -> Iterator[str]:
-    """Run a module with this environment alone, and yield its URL once it is ready.
+def started(
+    site: Path, module: str, environment: Mapping[str, str], port_variable: str, log: list[str]
+) -> Iterator[str]:
+    """Run a module as the image does, with this environment alone, and yield its URL once it is ready.
 
     Args:
+        site: What the image has of packages; there is nothing else.
         module: What the image's command starts.
         environment: As the function has it.
         port_variable: What names its port.
@@ -53,7 +57,7 @@ def started(module: str, environment: Mapping[str, str], port_variable: str, log
     url = f"http://127.0.0.1:{port}"
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     process = subprocess.Popen(
-        [sys.executable, "-m", module],
+        command(site, module),
         env={**kept, **environment, port_variable: str(port)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from pulumi_visgate.local.emulator.testing import RunpodEmulator
 from pulumi_visgate.runpod import RunpodClient
 from tests.conftest import CHECKOUT
+from tests.contract.gateway_image import unpacked
 from tests.engine.aws.conftest import ACCOUNT, CREDENTIALS, WORKER_IMAGE, Account, configure, statements
 from tests.engine.aws.processes import WORKER, started
 from tests.engine.conftest import DEADLINE_S, S3_SECRET, Stack
@@ -32,7 +33,10 @@ def test_prod_comes_serves_and_goes(  # noqa: PLR0917, fixtures
     runpod_emulator: RunpodEmulator,
     key_secret: str,
     model_folder: Path,
+    tmp_path: Path,
 ) -> None:
+    (tmp_path / "image").mkdir()
+    image = unpacked(tmp_path / "image")
     runpod_emulator.map_image(WORKER_IMAGE.partition(":")[0], [sys.executable, "-c", WORKER])
     model = {"modelId": "acme/tiny", "source": str(model_folder), "policy": "scheduled_warm", "windows": [ALWAYS]}
     configure(
@@ -63,8 +67,8 @@ def test_prod_comes_serves_and_goes(  # noqa: PLR0917, fixtures
     prod.run("up", "--yes", "--skip-preview", "--expect-no-changes")
 
     with plain_http_allowed(aws, outputs["bucket"]):
-        check_gateway(aws, outputs, runpod_emulator)
-    check_upkeep(aws, runpod, outputs)
+        check_gateway(image, aws, outputs, runpod_emulator)
+    check_upkeep(image, aws, runpod, outputs)
 
     aws.client("s3").delete_public_access_block(Bucket=outputs["bucket"])
     assert prod.steps() == {}  # nobody looks without a refresh
@@ -155,13 +159,13 @@ def plain_http_allowed(aws: Account, bucket: str) -> Iterator[None]:
     s3.put_bucket_policy(Bucket=bucket, Policy=policy)
 
 
-def check_gateway(aws: Account, outputs: dict[str, Any], runpod_emulator: RunpodEmulator) -> None:
+def check_gateway(image: Path, aws: Account, outputs: dict[str, Any], runpod_emulator: RunpodEmulator) -> None:
     """Start what the function's image starts, with the function's environment, and make a picture through it."""
     variables = aws.variables("visgate-gateway")
     log: list[str] = []
     held = secret_of(aws, variables)
     environment = {**variables, **aws.environment}
-    with started("pulumi_visgate.gateway", environment, "VISGATE_GATEWAY_PORT", log) as url:
+    with started(image, "pulumi_visgate.gateway", environment, "VISGATE_GATEWAY_PORT", log) as url:
         direct = httpx.get(f"{url}/v1/models", trust_env=False)
         assert (direct.status_code, direct.json()["detail"]) == (403, "This address is not for callers.")
         headers = {
@@ -195,7 +199,7 @@ def secret_of(aws: Account, variables: dict[str, str]) -> dict[str, str]:
     return found
 
 
-def check_upkeep(aws: Account, runpod: RunpodClient, outputs: dict[str, Any]) -> None:
+def check_upkeep(image: Path, aws: Account, runpod: RunpodClient, outputs: dict[str, Any]) -> None:
     """Send the upkeep process what its schedules would send it."""
     endpoint = outputs["pools"][0]["endpoint_id"]
     secret_key = aws.client("secretsmanager").get_secret_value(SecretId="visgate/runpod")["SecretString"]
@@ -208,7 +212,7 @@ def check_upkeep(aws: Account, runpod: RunpodClient, outputs: dict[str, Any]) ->
     assert runpod.get_endpoint(endpoint).workers.min == 2
     environment = {**aws.variables("visgate-upkeep"), **aws.environment}
     log: list[str] = []
-    with started("pulumi_visgate.upkeep", environment, "VISGATE_UPKEEP_PORT", log) as url:
+    with started(image, "pulumi_visgate.upkeep", environment, "VISGATE_UPKEEP_PORT", log) as url:
         moved = httpx.post(f"{url}/events", json=work["visgate-upkeep-pools"], trust_env=False, timeout=30)
         assert moved.status_code == 200, moved.text
         found = httpx.post(f"{url}/events", json=work["visgate-upkeep-reaper"], trust_env=False, timeout=30)
