@@ -1,7 +1,9 @@
 """`python -m pulumi_visgate.gateway`: serve, with settings from the environment (`VISGATE_GATEWAY_…`)."""
 
+import contextlib
 import gc
 import os
+import socket
 import sys
 
 import uvicorn
@@ -9,11 +11,13 @@ from pydantic import ValidationError
 
 from pulumi_visgate.gateway import logs
 from pulumi_visgate.gateway.app import create_app
+from pulumi_visgate.gateway.event_stream import OpenStreams
 from pulumi_visgate.gateway.settings import ENV_PREFIX, Settings
 from pulumi_visgate.references import UnreadableReferenceError, referenced
 
 SHUTDOWN_S = 5
 EXIT_USAGE = 2
+EXIT_NOT_STARTED = 3
 GC_OBJECTS = 20_000
 
 
@@ -34,7 +38,7 @@ def main() -> int:
     # What is there by now stays, and a request leaves next to nothing that only the collector could free.
     gc.freeze()
     gc.set_threshold(GC_OBJECTS, 20, 20)
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
@@ -45,7 +49,28 @@ def main() -> int:
         timeout_graceful_shutdown=SHUTDOWN_S,
         timeout_keep_alive=30,
     )
-    return 0
+    server = _Server(config, app.state.streams)
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again once it has ended
+        server.run()
+    return 0 if server.started else EXIT_NOT_STARTED
+
+
+class _Server(uvicorn.Server):
+    """A server that does not wait for streams that never end by themselves.
+
+    Args:
+        config: The server's settings.
+        streams: Streams that are open.
+    """
+
+    def __init__(self, config: uvicorn.Config, streams: OpenStreams) -> None:
+        super().__init__(config)
+        self._streams = streams
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End streams first, then everything else."""
+        self._streams.close()
+        await super().shutdown(sockets)
 
 
 if __name__ == "__main__":

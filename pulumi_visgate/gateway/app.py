@@ -10,6 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.telemetry import TelemetryConfig
 
 from pulumi_visgate.gateway import problems
+from pulumi_visgate.gateway.event_stream import OpenStreams
 from pulumi_visgate.gateway.middleware.body_limit import BodyLimit
 from pulumi_visgate.gateway.middleware.client_address import ClientAddress
 from pulumi_visgate.gateway.middleware.fal_root import FalRoot
@@ -49,10 +50,11 @@ def create_app(settings: Settings, *, clients: Clients | None = None) -> FastAPI
         settings: Everything it is told.
         clients: Ways out of the process; the network when left out.
     """
+    open_streams = OpenStreams()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with opened(settings, clients or Clients()) as state:
+        async with opened(settings, clients or Clients(), open_streams) as state:
             app.state.visgate = state
             try:
                 yield
@@ -72,6 +74,7 @@ def create_app(settings: Settings, *, clients: Clients | None = None) -> FastAPI
         servers=[{"url": settings.public_url}],
         generate_unique_id_function=lambda route: route.name,
     )
+    app.state.streams = open_streams
     for router in (
         jobs.submissions,
         jobs.router,

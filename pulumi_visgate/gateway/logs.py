@@ -126,5 +126,5 @@ def configure(level: str, form: str, platform_secrets: Iterable[str]) -> None:
             logger.handlers.clear()
             logger.propagate = True
     # These log every request line of their own at INFO, headers at DEBUG.
-    for name in ("httpx", "httpcore", "botocore", "boto3", "urllib3", "sse_starlette", "opentelemetry"):
+    for name in ("httpx", "httpcore", "botocore", "boto3", "urllib3", "opentelemetry"):
         logging.getLogger(name).setLevel(logging.WARNING)

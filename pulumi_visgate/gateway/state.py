@@ -10,6 +10,7 @@ import httpx
 from fastapi import FastAPI, Request
 
 from pulumi_visgate.gateway import egress
+from pulumi_visgate.gateway.event_stream import OpenStreams
 from pulumi_visgate.gateway.metrics import Metrics
 from pulumi_visgate.gateway.problems import Refused
 from pulumi_visgate.gateway.services import hub
@@ -88,6 +89,7 @@ class State:
         follower: Follows jobs.
         observer: Looks at endpoints.
         feeds: Reads worker logs.
+        streams: Streams that are open.
         limiter: Counts requests.
         metrics: Counts everything else.
         tracing: Makes spans; None unless configured.
@@ -107,6 +109,7 @@ class State:
     follower: Follower
     observer: Observer
     feeds: Feeds
+    streams: OpenStreams
     limiter: Limiter
     metrics: Metrics
     tracing: "Tracing | None" = None
@@ -135,8 +138,14 @@ class State:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, clients: Clients) -> AsyncIterator[State]:
-    """Open connections and build the parts; close everything at the end."""
+async def opened(settings: Settings, clients: Clients, streams: OpenStreams) -> AsyncIterator[State]:
+    """Open connections and build the parts; close everything at the end.
+
+    Args:
+        settings: The settings.
+        clients: Ways out of the process.
+        streams: Where streams are noted.
+    """
     async with AsyncExitStack() as stack:
         metrics = Metrics(model.model_id for model in settings.models)
         tracing = _tracing(settings, clients, stack)
@@ -196,6 +205,7 @@ async def opened(settings: Settings, clients: Clients) -> AsyncIterator[State]:
             Follower(seen=metrics.job_seen),
             Observer(),
             Feeds(),
+            streams,
             _limiter(settings, metrics, stack),
             metrics,
             tracing,

@@ -1,6 +1,7 @@
 """The gateway as its own process, against the emulated Runpod and a worker that speaks through Runpod's SDK."""
 
 import re
+import signal
 import threading
 from queue import Queue
 from typing import Any
@@ -92,6 +93,22 @@ def test_a_running_job_is_cancelled_and_its_stream_ends(start_gateway: Any, runp
     last = events[-1].data
     assert last.error is not None
     assert (last.status, last.error.code) == (Status.FAILED, "cancelled")
+
+
+def test_an_ending_gateway_ends_its_streams_first(start_gateway: Any, runpod_emulator: Any) -> None:
+    gateway = start_gateway()
+    with gateway.client(runpod_emulator.key) as client:
+        accepted = client.post("/v1/jobs", json={"model": MODEL, "input": {"prompt": "wait"}}).json()
+        seen = []
+        with httpx_sse.connect_sse(client, "GET", f"/v1/endpoints/{accepted['endpoint_id']}/logs") as stream:
+            for sse in stream.iter_sse():  # a stream that is cut off would raise here
+                seen.append(sse.event)
+                if len(seen) == 1:
+                    gateway.process.terminate()
+    assert set(seen) == {"log"}
+    assert gateway.process.wait(20) == -signal.SIGTERM  # uvicorn ends by the signal that it was sent
+    gateway.close()
+    assert "Traceback" not in gateway.log.getvalue()
 
 
 def test_equal_requests_to_two_gateways_leave_one_endpoint(start_gateway: Any, runpod_emulator: Any) -> None:

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
 from prometheus_client import Gauge
-from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from pulumi_visgate.gateway import masking
 from pulumi_visgate.gateway.caller import Caller
+from pulumi_visgate.gateway.event_stream import EventStream
 from pulumi_visgate.gateway.middleware.auth import CurrentCaller
 from pulumi_visgate.gateway.problems import problem_of
 from pulumi_visgate.gateway.routes.deployments import EndpointId
@@ -30,9 +30,6 @@ from visgate_contract.signing import JobRef
 
 router = APIRouter(tags=["streams"])
 
-SLOW_S = 60.0
-"""A client that takes nothing for so long is hung up on."""
-
 _RETRY = b"retry: 2000\n"
 _LOG_ID = re.compile(rf"[!-~]{{1,{MAX_CHARACTERS}}}")
 LastEventId = Annotated[
@@ -44,18 +41,10 @@ _STREAM: dict[int | str, dict[str, Any]] = {
 _OVER: dict[int | str, dict[str, Any]] = {204: {"description": "The stream has ended, and everything was seen."}}
 
 
-class _Heartbeat(ServerSentEvent):
-    """A comment without the empty line that ends an event: some clients take a second one for an empty event."""
-
-    def encode(self) -> bytes:
-        """Return the line."""
-        return b": still here\n"
-
-
 @router.get(
     "/v1/jobs/{job_id}/events",
     summary="Follow a job",
-    response_class=EventSourceResponse,
+    response_class=EventStream,
     responses={**_STREAM, **_OVER, **problems(404)},
 )
 async def events(job_id: JobId, caller: CurrentCaller, request: Request, last_event_id: LastEventId = None) -> Response:
@@ -76,7 +65,7 @@ async def events(job_id: JobId, caller: CurrentCaller, request: Request, last_ev
 @router.get(
     "/v1/jobs/{job_id}/logs",
     summary="Follow the log of a job's worker",
-    response_class=EventSourceResponse,
+    response_class=EventStream,
     responses={**_STREAM, **problems(404)},
 )
 async def job_logs(
@@ -93,7 +82,7 @@ async def job_logs(
 @router.get(
     "/v1/endpoints/{endpoint_id}/logs",
     summary="Follow the logs of an endpoint",
-    response_class=EventSourceResponse,
+    response_class=EventStream,
     responses={**_STREAM, **problems(404)},
 )
 async def endpoint_logs(
@@ -127,14 +116,9 @@ async def _status(state: State, caller: Caller, ref: JobRef) -> JobStatus:
         return await state.follower.begin(caller, ref)
 
 
-def _stream(state: State, content: AsyncGenerator[bytes, None]) -> EventSourceResponse:
-    return EventSourceResponse(
-        _counted(state.metrics.streams, _closing_with_problem(content)),
-        ping=state.settings.heartbeat_s,
-        ping_message_factory=_Heartbeat,
-        sep="\n",
-        send_timeout=SLOW_S,
-    )
+def _stream(state: State, content: AsyncGenerator[bytes, None]) -> EventStream:
+    counted = _counted(state.metrics.streams, _closing_with_problem(content))
+    return EventStream(counted, heartbeat_s=state.settings.heartbeat_s, streams=state.streams)
 
 
 async def _counted(streams: Gauge, content: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
