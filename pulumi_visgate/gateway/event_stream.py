@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator
+from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -43,14 +44,17 @@ class EventStream(Response):
 
     Args:
         content: Encoded events, one or more in each piece; closed at the end.
+        status_code: HTTP status.
         heartbeat_s: Seconds of silence after which a comment is sent.
         streams: Where it is noted.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, content: AsyncGenerator[bytes, None], *, heartbeat_s: float, streams: OpenStreams) -> None:
-        self.status_code = 200
+    def __init__(
+        self, content: AsyncGenerator[bytes, None], status_code: int = 200, *, heartbeat_s: float, streams: OpenStreams
+    ) -> None:
+        self.status_code = status_code
         self.background = None
         self._content = content
         self._heartbeat_s = heartbeat_s
@@ -75,7 +79,8 @@ class EventStream(Response):
         try:
             while True:
                 piece = piece or asyncio.create_task(self._next())
-                await asyncio.wait({piece, over}, timeout=self._heartbeat_s, return_when=asyncio.FIRST_COMPLETED)
+                waited_for: set[asyncio.Future[Any]] = {piece, over}
+                await asyncio.wait(waited_for, timeout=self._heartbeat_s, return_when=asyncio.FIRST_COMPLETED)
                 if over.done():
                     break
                 body = _HEARTBEAT

@@ -32,6 +32,7 @@ from pulumi_visgate.gateway.services.redelivery import Redelivery
 from pulumi_visgate.gateway.services.store import ArtifactStore
 from pulumi_visgate.gateway.services.submit import Submitter
 from pulumi_visgate.gateway.services.uploads import Uploads
+from pulumi_visgate.gateway.services.waiting import Diagnosis
 from pulumi_visgate.gateway.services.webhooks import Webhooks
 from pulumi_visgate.gateway.settings import Settings, is_inside
 from pulumi_visgate.runpod import AsyncRunpodClient, RetryPolicy, Transport
@@ -88,6 +89,7 @@ class State:
         callbacks: Answers Runpod's own calls.
         follower: Follows jobs.
         observer: Looks at endpoints.
+        diagnosis: Tells why jobs wait.
         feeds: Reads worker logs.
         streams: Streams that are open.
         limiter: Counts requests.
@@ -108,6 +110,7 @@ class State:
     callbacks: Callbacks
     follower: Follower
     observer: Observer
+    diagnosis: Diagnosis
     feeds: Feeds
     streams: OpenStreams
     limiter: Limiter
@@ -190,6 +193,7 @@ async def opened(settings: Settings, clients: Clients, streams: OpenStreams) -> 
             ledgers=ledgers,
             accepted=lambda kind, it: metrics.accepted(kind, model_id=it.endpoint.model_id, warmth=it.warmth),
         )
+        observer = Observer()
         yield State(
             settings,
             keys,
@@ -203,7 +207,8 @@ async def opened(settings: Settings, clients: Clients, streams: OpenStreams) -> 
             Redelivery(ledgers, sender, deadline_s=settings.deadline_s),
             callbacks,
             Follower(seen=metrics.job_seen),
-            Observer(),
+            observer,
+            Diagnosis(observer, directory),
             Feeds(),
             streams,
             _limiter(settings, metrics, stack),

@@ -39,7 +39,7 @@ WORKER = """
 import os, time
 from datetime import UTC, datetime
 import runpod
-from visgate_contract.events import Artifact, Event, EventData, Progress, Status, Timings
+from visgate_contract.events import Artifact, Event, EventData, LoadProgress, Progress, Status, Timings
 from visgate_contract.jobs import JobInput, JobProgress, JobResult
 from visgate_contract.signing import JobRef
 
@@ -59,7 +59,9 @@ def handler(job):
     deadline = time.monotonic() + 60
     if given.params.prompt == "die":
         os._exit(1)
-    while given.params.prompt == "wait" and time.monotonic() < deadline:
+    if given.params.prompt == "load":
+        tell(Status.PROGRESS, loading=LoadProgress(source="s3", done_bytes=1_000_000, total_bytes=5_000_000))
+    while given.params.prompt in ("wait", "load") and time.monotonic() < deadline:
         time.sleep(0.05)
     tell(Status.PROGRESS, progress=Progress(step=1, steps=1))
     tell(Status.READY)
@@ -118,7 +120,7 @@ class GatewayProcess:
         """Every event of a job, to its end."""
         with httpx_sse.connect_sse(client, "GET", f"/v1/jobs/{job_id}/events") as stream:
             stream.response.raise_for_status()
-            return [Event.model_validate_json(sse.data) for sse in stream.iter_sse()]
+            return [Event.model_validate_json(sse.data) for sse in stream.iter_sse() if sse.event.startswith("job.")]
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)

@@ -122,7 +122,7 @@ async def fal_status(
     body: dict[str, Any] = {"status": fal.state_of(view), "request_id": request_id}
     body |= _links(state, model, request_id)
     if job.status == JobState.IN_QUEUE:
-        body["queue_position"] = await _position(caller, ref)
+        body["queue_position"] = await _position(state, caller, ref)
     else:
         body["logs"] = fal.logs_of(Timeline(ref, request_id, about=None).events(job)) if logs else None
     if view.status.is_terminal:
@@ -200,10 +200,10 @@ def _links(state: State, model: str, request_id: str) -> dict[str, str]:
     return {"response_url": base, "status_url": f"{base}/status", "cancel_url": f"{base}/cancel"}
 
 
-async def _position(caller: Caller, ref: JobRef) -> int:
+async def _position(state: State, caller: Caller, ref: JobRef) -> int:
     """Return how many may be in front; Runpod tells the queue's length and not the place."""
     try:
-        health = await caller.runpod.endpoint_health(ref.endpoint_id)
+        health = await state.observer.health(caller, ref.endpoint_id)
     except RunpodError:
         return 0
     return max(0, health.jobs.in_queue - 1)

@@ -15,6 +15,7 @@ from pulumi_visgate.gateway.services import job_view
 from pulumi_visgate.gateway.services.job_view import JobView
 from pulumi_visgate.gateway.services.replays import FIELD
 from pulumi_visgate.gateway.services.submit import Order, deadline
+from pulumi_visgate.gateway.services.waiting import Waiting
 from pulumi_visgate.gateway.state import State
 from pulumi_visgate.runpod.models.job import JobState, JobStatus
 from visgate_contract.errors import ErrorCode
@@ -83,12 +84,12 @@ async def submit(
 
 @router.get("/v1/jobs/{job_id}", summary="Show a job", responses=problems(404))
 async def show(job_id: JobId, caller: CurrentCaller, request: Request) -> JobView:
-    """Show a job as Runpod has it now. Runpod keeps finished jobs for about half an hour."""
+    """Show a job as Runpod has it now, and why it waits. Runpod keeps finished jobs for about half an hour."""
     ref = caller.ref(job_id)
     state = State.of(request)
     job = await status_of(caller, ref, deadline_s=state.settings.deadline_s)
     state.metrics.job_seen(job)
-    return shown(ref, job_id, job)
+    return shown(ref, job_id, job, waiting=await state.diagnosis.of(caller, ref, job))
 
 
 @router.post("/v1/jobs/{job_id}/cancel", summary="Cancel a job", responses=problems(404, 409))
@@ -121,9 +122,10 @@ async def retry(job_id: JobId, caller: CurrentCaller, request: Request) -> JobVi
     return shown(ref, job_id, queued)
 
 
-def shown(ref: JobRef, job_id: str, job: JobStatus) -> JobView:
+def shown(ref: JobRef, job_id: str, job: JobStatus, *, waiting: Waiting | None = None) -> JobView:
     """Return the caller's view of a job, with every secret masked that a worker may have put into it."""
-    return masking.current().model(job_view.view(ref, job_id, job))
+    view = job_view.view(ref, job_id, job)
+    return masking.current().model(view.model_copy(update={"waiting": waiting}))
 
 
 async def status_of(caller: Caller, ref: JobRef, *, deadline_s: float) -> JobStatus:

@@ -1,13 +1,16 @@
 """Server-sent events: the events of a job, and the logs of its worker or of an endpoint."""
 
+import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import aclosing
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
 from prometheus_client import Gauge
+from pydantic import BaseModel
 
 from pulumi_visgate.gateway import masking
 from pulumi_visgate.gateway.caller import Caller
@@ -17,11 +20,12 @@ from pulumi_visgate.gateway.problems import problem_of
 from pulumi_visgate.gateway.routes.deployments import EndpointId
 from pulumi_visgate.gateway.routes.jobs import JobId
 from pulumi_visgate.gateway.routes.responses import problems
-from pulumi_visgate.gateway.services import log_tunnel
+from pulumi_visgate.gateway.services import deployments, log_tunnel
 from pulumi_visgate.gateway.services.job_view import Timeline
 from pulumi_visgate.gateway.services.log_cursor import MAX_CHARACTERS, Cursor
 from pulumi_visgate.gateway.services.log_tunnel import Lines, Tunnel
 from pulumi_visgate.gateway.services.submit import deadline
+from pulumi_visgate.gateway.services.waiting import Waiting
 from pulumi_visgate.gateway.state import State
 from pulumi_visgate.runpod.models.job import JobStatus
 from visgate_contract.errors import VisgateError
@@ -29,6 +33,9 @@ from visgate_contract.ledger import Ledger
 from visgate_contract.signing import JobRef
 
 router = APIRouter(tags=["streams"])
+
+LOOK_S = 3.0
+"""How often it is looked why a job waits, in seconds."""
 
 _RETRY = b"retry: 2000\n"
 _LOG_ID = re.compile(rf"[!-~]{{1,{MAX_CHARACTERS}}}")
@@ -48,7 +55,10 @@ _OVER: dict[int | str, dict[str, Any]] = {204: {"description": "The stream has e
     responses={**_STREAM, **_OVER, **problems(404)},
 )
 async def events(job_id: JobId, caller: CurrentCaller, request: Request, last_event_id: LastEventId = None) -> Response:
-    """Stream a job's events in order; each is what a webhook delivers, its id is the sequence."""
+    """Stream a job's events in order; each is what a webhook delivers, its id is the sequence.
+
+    While the job waits, events `waiting` without an id tell why, as `waiting` of the job does.
+    """
     state = State.of(request)
     ref = caller.ref(job_id)
     first = await _status(state, caller, ref)
@@ -59,7 +69,8 @@ async def events(job_id: JobId, caller: CurrentCaller, request: Request, last_ev
     if first.done and all(event.data.sequence <= seen for event in timeline.events(first)):
         return Response(status_code=204)
     statuses = state.follower.statuses(caller, ref, first)
-    return _stream(state, _events(statuses, timeline, seen, lambda: _ledger(state, caller, ref)))
+    look, ledger = partial(state.diagnosis.of, caller, ref), partial(_ledger, state, caller, ref)
+    return _stream(state, _events(statuses, timeline, seen, look=look, ledger=ledger))
 
 
 @router.get(
@@ -142,15 +153,13 @@ async def _closing_with_problem(content: AsyncGenerator[bytes, None]) -> AsyncGe
                 retry = b""
     except VisgateError as error:
         problem, _ = problem_of(error)
-        text = masking.current().model(problem).model_dump_json(exclude_none=True)
-        yield retry + _event("error", text)
+        yield retry + _event("error", _json(problem))
 
 
 async def timeline_of(state: State, caller: Caller, ref: JobRef, job_id: str) -> Timeline:
     """Return the maker of a job's events, told by its endpoint's name what the job is."""
     async with deadline(state.settings.deadline_s):
-        found = await state.directory.candidates(caller.user_hash, caller.keys.secrets, caller.runpod.list_endpoints)
-    endpoint = next((candidate for candidate in found if candidate.id == ref.endpoint_id), None)
+        endpoint = await deployments.find(state.directory, caller, ref.endpoint_id)
     return Timeline(ref, job_id, about=(endpoint.model_id, endpoint.name.task) if endpoint else None)
 
 
@@ -159,16 +168,53 @@ async def _ledger(state: State, caller: Caller, ref: JobRef) -> Ledger | None:
 
 
 async def _events(
-    statuses: AsyncIterator[JobStatus], timeline: Timeline, seen: int, ledger: Callable[[], Awaitable[Ledger | None]]
+    statuses: AsyncGenerator[JobStatus, None],
+    timeline: Timeline,
+    seen: int,
+    *,
+    look: Callable[[JobStatus], Awaitable[Waiting | None]],
+    ledger: Callable[[], Awaitable[Ledger | None]],
 ) -> AsyncGenerator[bytes, None]:
-    async for status in statuses:
-        if timeline.ledger is None and timeline.lacks_end(status):
-            timeline.ledger = await ledger()
-        for event in timeline.events(status):
-            if event.data.sequence > seen:
-                seen = event.data.sequence
-                text = masking.current().model(event).body().decode()
-                yield _event(event.type, text, str(seen))
+    """Yield a job's events and, between them, why it waits whenever that is something else than before."""
+    known, said = await anext(statuses), None
+    coming: asyncio.Task[JobStatus | None] | None = None
+    try:
+        while True:
+            if timeline.ledger is None and timeline.lacks_end(known):
+                timeline.ledger = await ledger()
+            for event in timeline.events(known):
+                if event.data.sequence > seen:
+                    seen = event.data.sequence
+                    yield _event(event.type, _json(event), str(seen))
+            waiting = await look(known)
+            if waiting is not None and _gist(waiting) != said:
+                said = _gist(waiting)
+                yield _event("waiting", _json(waiting))
+            coming = coming or asyncio.create_task(_next(statuses))
+            done, _ = await asyncio.wait({coming}, timeout=None if waiting is None else LOOK_S)
+            if done:
+                found, coming = coming.result(), None
+                if found is None:
+                    return
+                known = found
+    finally:
+        if coming is not None:
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
+        await statuses.aclose()
+
+
+async def _next(statuses: AsyncGenerator[JobStatus, None]) -> JobStatus | None:
+    return await anext(statuses, None)
+
+
+def _gist(waiting: Waiting) -> tuple[object, ...]:
+    """Return what of it is worth telling again."""
+    return waiting.reason, waiting.queue_position, waiting.log_tail
+
+
+def _json(model: BaseModel) -> str:
+    return masking.current().model(model).model_dump_json(exclude_none=True)
 
 
 async def _log(tunnel: Tunnel, watching: Coroutine[None, None, None]) -> AsyncGenerator[bytes, None]:

@@ -13,6 +13,12 @@ async def own(directory: Directory, caller: Caller) -> tuple[Candidate, ...]:
     return tuple(candidate for candidate in found if candidate.name.user == caller.user_hash[:USER_LENGTH])
 
 
+async def find(directory: Directory, caller: Caller, endpoint_id: str) -> Candidate | None:
+    """Return one of the caller's endpoints as it was listed lately, or None (`listEndpoints`)."""
+    found = await directory.candidates(caller.user_hash, caller.keys.secrets, caller.runpod.list_endpoints)
+    return next((candidate for candidate in found if candidate.id == endpoint_id), None)
+
+
 async def remove(directory: Directory, caller: Caller, endpoint_id: str) -> None:
     """Delete one of the caller's endpoints (`deleteEndpoint`).
 

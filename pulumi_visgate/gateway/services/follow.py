@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pulumi_visgate.gateway.caller import Caller
-from pulumi_visgate.gateway.services.observe import Shared
+from pulumi_visgate.gateway.services.shared import Shared
 from pulumi_visgate.runpod.errors import DeadlineExceeded, RateLimited, RunpodError, RunpodUnreachable, ServerFault
 from pulumi_visgate.runpod.models.job import JobStatus
 from visgate_contract.signing import JobRef
@@ -122,7 +122,7 @@ class Follower:
     def __init__(self, *, seen: Callable[[JobStatus], None] = lambda _status: None) -> None:
         self._seen = seen
         self._polls: dict[tuple[str, str, str], _Poll] = {}
-        self._beginning = Shared[JobStatus](trusted_s=0)
+        self._beginning = Shared[JobStatus](kept_s=0)
 
     async def begin(self, caller: Caller, ref: JobRef) -> JobStatus:
         """Return a job's status as somebody who listens has just seen it, or ask once for everyone who begins now.

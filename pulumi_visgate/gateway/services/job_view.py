@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from pulumi_visgate.gateway.services.announce import provisioning
+from pulumi_visgate.gateway.services.waiting import Waiting
 from pulumi_visgate.runpod.models.job import JobState, JobStatus
 from visgate_contract.events import (
     Artifact,
@@ -38,6 +39,7 @@ class JobView(BaseModel):
     worker_id: str | None = None
     status: Status
     runpod_status: str = Field(examples=["IN_PROGRESS"])
+    waiting: Waiting | None = Field(default=None, description="Why it does not generate yet; absent once it does.")
     progress: Progress | None = None
     loading: LoadProgress | None = None
     artifacts: tuple[Artifact, ...] = ()

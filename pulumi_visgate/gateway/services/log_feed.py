@@ -81,16 +81,18 @@ class Writer:
     def entry(self, found: LogLine) -> Entry:
         """Return the entry of the next line."""
         self._last = Place(found.id, self._last.nth + 1 if found.id == self._last.id else 1)
-        return Entry(self._last, found.ts, self.data(str(found.source), found.line, found.ts))
+        source = str(found.source)
+        text = self.shown(source, found.line)
+        data = TunnelledLine(worker_id=self._worker_id, source=source, line=text, ts=found.ts).model_dump_json()
+        return Entry(self._last, found.ts, data)
 
-    def data(self, source: str, text: str, ts: datetime) -> str:
-        """Return a line as JSON: of a line that a progress bar overwrites the last state, without its colours."""
+    def shown(self, source: str, text: str) -> str:
+        """Return a line as it is shown: of one that a progress bar overwrites the last state, without its colours."""
         shown = _ANSI.sub("", text.rstrip("\r\n").rpartition("\r")[2])
         mask = self._streams.get(source)
         if mask is None:
             mask = self._streams[source] = self._masker.stream()
-        masked = masking.visible(mask(shown)[: masking.MAX_LINE_CHARACTERS])
-        return TunnelledLine(worker_id=self._worker_id, source=source, line=masked, ts=ts).model_dump_json()
+        return masking.visible(mask(shown)[: masking.MAX_LINE_CHARACTERS])
 
     def learn(self, masker: Masker) -> bool:
         """Mask what another masker masks, too; tell whether that is more than before."""

@@ -6,71 +6,25 @@ only when the counts have changed, or have been trusted for long.
 
 import asyncio
 import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
+from pulumi_visgate.gateway import masking
 from pulumi_visgate.gateway.caller import Caller
+from pulumi_visgate.gateway.services.log_feed import Writer
+from pulumi_visgate.gateway.services.shared import Shared
+from pulumi_visgate.runpod.errors import NotFound
 from pulumi_visgate.runpod.models.endpoint import EndpointWorkerList
 from pulumi_visgate.runpod.models.job import EndpointHealth, WorkerCounts
 
 COUNTS_S = 2.0
 WORKERS_S = 30.0
-MAX_KEYS = 4_000
-
-T = TypeVar("T")
-Key = tuple[str, ...]
-
-
-class Shared(Generic[T]):
-    """Answers that many may want at the same time: one question for all of them, and the answer trusted for a while.
-
-    Args:
-        trusted_s: For how long, in seconds.
-        clock: Seconds that only grow.
-    """
-
-    def __init__(self, *, trusted_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._trusted_s = trusted_s
-        self._clock = clock
-        self._answers: OrderedDict[Key, tuple[float, T]] = OrderedDict()
-        self._asking: dict[Key, asyncio.Task[T]] = {}
-
-    async def get(self, key: Key, ask: Callable[[], Awaitable[T]]) -> T:
-        """Return an answer that is trusted, or the one that is on its way, or ask.
-
-        Args:
-            key: What is asked, and for whom.
-            ask: Asks.
-        """
-        known = self._answers.get(key)
-        if known is not None and self._clock() - known[0] < self._trusted_s:
-            return known[1]
-        asking = self._asking.get(key)
-        if asking is None:
-            asking = self._asking[key] = asyncio.create_task(self._ask(key, ask))
-            asking.add_done_callback(lambda task: self._done(key, task))
-        # Shielded: one caller who hangs up does not take the answer from the others.
-        return await asyncio.shield(asking)
-
-    def forget(self, key: Key) -> None:
-        """Trust no answer that was given before."""
-        self._answers.pop(key, None)
-
-    async def _ask(self, key: Key, ask: Callable[[], Awaitable[T]]) -> T:
-        answer = await ask()
-        self._answers[key] = (self._clock(), answer)
-        self._answers.move_to_end(key)
-        if len(self._answers) > MAX_KEYS:
-            self._answers.popitem(last=False)
-        return answer
-
-    def _done(self, key: Key, task: "asyncio.Task[T]") -> None:
-        if self._asking.get(key) is task:
-            del self._asking[key]
-        if not task.cancelled():
-            task.exception()  # the outcome of a question that nobody waits for any more
+LAST_WORDS_S = 20.0
+LAST_WORDS = 20
+FIRST_LINE_S = 3.0
+SILENCE_S = 0.5
+"""So long without a line, and a log's end is here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +35,13 @@ class Seen:
     workers: EndpointWorkerList
 
 
+@dataclass(frozen=True, slots=True)
+class LastWords:
+    """The last lines of a worker's log, masked: source and text of each."""
+
+    lines: tuple[tuple[str, str], ...] = ()
+
+
 class Observer:
     """Looks at endpoints.
 
@@ -89,8 +50,9 @@ class Observer:
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._counts = Shared[EndpointHealth](trusted_s=COUNTS_S, clock=clock)
-        self._workers = Shared[Seen](trusted_s=WORKERS_S, clock=clock)
+        self._counts = Shared[EndpointHealth](kept_s=COUNTS_S, clock=clock)
+        self._workers = Shared[Seen](kept_s=WORKERS_S, clock=clock)
+        self._last_words = Shared[LastWords](kept_s=LAST_WORDS_S, clock=clock)
 
     async def health(self, caller: Caller, endpoint_id: str) -> EndpointHealth:
         """Return how many jobs and workers an endpoint has in each state (`health`).
@@ -117,6 +79,32 @@ class Observer:
             seen = await self._workers.get(key, ask)
         return seen.workers
 
+    async def last_words(self, caller: Caller, endpoint_id: str, worker_id: str) -> LastWords:
+        """Return the last lines of a worker's log, masked (`getWorkerLogs`); none when it has gone.
 
-def _key(caller: Caller, endpoint_id: str) -> Key:
+        Raises:
+            RunpodError: Runpod refused or did not answer.
+        """
+
+        async def ask() -> LastWords:
+            return await _tail(caller, endpoint_id, worker_id)
+
+        return await self._last_words.get((*_key(caller, endpoint_id), worker_id), ask)
+
+
+async def _tail(caller: Caller, endpoint_id: str, worker_id: str) -> LastWords:
+    writer, found = Writer(worker_id, masking.current()), list[tuple[str, str]]()
+    stream = caller.runpod.get_worker_logs(endpoint_id, worker_id, tail=LAST_WORDS)
+    async with aclosing(stream):
+        try:
+            while len(found) < LAST_WORDS:
+                async with asyncio.timeout(SILENCE_S if found else FIRST_LINE_S):
+                    line = await anext(stream)
+                found.append((str(line.source), writer.shown(str(line.source), line.line)))
+        except (TimeoutError, StopAsyncIteration, NotFound):
+            pass
+    return LastWords(tuple(found))
+
+
+def _key(caller: Caller, endpoint_id: str) -> tuple[str, str]:
     return caller.user_hash, endpoint_id

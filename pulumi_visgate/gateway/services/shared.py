@@ -44,6 +44,10 @@ class Shared(Generic[T]):
         # Shielded: one caller who hangs up does not take the answer from the others.
         return await asyncio.shield(asking)
 
+    def forget(self, key: Hashable) -> None:
+        """Keep an answer no longer."""
+        self._answers.pop(key, None)
+
     async def _ask(self, key: Hashable, ask: Callable[[], Awaitable[T]]) -> T:
         answer = await ask()
         self._answers[key] = (self._clock(), answer)

@@ -37,6 +37,8 @@ class FakeRunpod:
         self.jobs: dict[str, dict[str, Any]] = {}
         self.workers: dict[str, int] = {}
         self.logs: dict[str, list[tuple[str, str]]] = {}
+        self.log_source = "container"
+        self.worker_status = "IDLE"
         self.calls: Counter[str] = Counter()
         self.bodies: dict[str, list[Any]] = {}
         self.answers: dict[str, httpx.Response | Exception] = {}
@@ -123,7 +125,7 @@ class FakeRunpod:
     def _list_workers(self, _: httpx.Request, endpoint_id: str, *__: str) -> httpx.Response:
         if endpoint_id not in self.endpoints:
             return missing()
-        workers = [{"id": name, "status": "IDLE", "isStale": False, "gpuCount": 1} for name in self.logs]
+        workers = [{"id": name, "status": self.worker_status, "isStale": False, "gpuCount": 1} for name in self.logs]
         counts = {"running": 0, "idle": len(workers), "initializing": 0, "throttled": 0, "unhealthy": 0}
         return httpx.Response(200, json={"workers": workers, "summary": {**counts, "total": len(workers)}})
 
@@ -136,7 +138,8 @@ class FakeRunpod:
         if not fresh:
             return missing()
         text = "".join(
-            f"id: {ts}\ndata: {json.dumps({'source': 'container', 'line': line, 'ts': ts})}\n\n" for ts, line in fresh
+            f"id: {ts}\ndata: {json.dumps({'source': self.log_source, 'line': line, 'ts': ts.partition('/')[0]})}\n\n"
+            for ts, line in fresh
         )
         return httpx.Response(200, headers={"Content-Type": "text/event-stream"}, text=text)
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from pulumi_visgate.gateway.problems import InvalidField, Refused
 from pulumi_visgate.gateway.routes import fal as routes
-from pulumi_visgate.gateway.services import fal
+from pulumi_visgate.gateway.services import fal, observe
 from pulumi_visgate.gateway.services.job_view import JobView
 from pulumi_visgate.gateway.settings import OfferedModel
 from pulumi_visgate.gateway.state import Clients
@@ -173,8 +173,11 @@ async def test_from_submission_to_result(serve: Any, runpod: Any, prefix: str) -
     assert early.headers["x-fal-request-id"]
 
 
-async def test_the_queue_position_is_what_runpod_counts(serve: Any, runpod: Any) -> None:
+async def test_the_queue_position_is_what_runpod_counts(
+    serve: Any, runpod: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runpod.answers["health"] = httpx.Response(200, json={"jobs": {"inQueue": 4}, "workers": {}})
+    monkeypatch.setattr(observe, "COUNTS_S", -1.0)
     async with serve() as client:
         status = (await client.post(QUEUE, json={"prompt": "x"}, headers=FAL_AUTH)).json()["status_url"]
         counted = (await client.get(status, headers=FAL_AUTH)).json()["queue_position"]
