@@ -97,6 +97,8 @@ async def test_events_arrive_in_order_and_the_stream_ends(live: Live, runpod: An
         async with httpx_sse.aconnect_sse(client, "GET", f"/v1/jobs/{job_id}/events") as stream:
             stream.response.raise_for_status()
             async for sse in stream.aiter_sse():
+                if sse.event == "waiting":
+                    continue
                 event = Event.model_validate_json(sse.data)
                 assert sse.id == str(event.data.sequence)
                 seen.append((sse.id, sse.event))
@@ -162,7 +164,7 @@ async def test_a_stream_outlives_a_fault_and_tells_of_a_lasting_one(live: Live, 
                 elif sse.event == "job.started":
                     runpod.jobs.clear()
                     runpod.answers["status"] = httpx.Response(403, content=fault.content)
-    assert [sse.event for sse in events] == ["job.provisioning", "job.started", "error"]
+    assert [sse.event for sse in events] == ["job.provisioning", "waiting", "job.started", "error"]
     problem = json.loads(events[-1].data)
     assert problem["code"] == "runpod_refused"
     assert KEY not in events[-1].data
@@ -199,7 +201,7 @@ async def test_many_listeners_ask_runpod_as_one(live: Live, runpod: Any) -> None
             before = runpod.calls["status"]
             completed(job, Status.READY)
             seen = await asyncio.gather(*listeners)
-    assert seen == [["job.provisioning", "job.ready"]] * 50
+    assert seen == [["job.provisioning", "waiting", "job.ready"]] * 50
     assert runpod.calls["status"] - before <= 3
 
 
