@@ -19,6 +19,7 @@ from tests.contract.gateway_image import unpacked
 from tests.engine.aws.conftest import ACCOUNT, CREDENTIALS, WORKER_IMAGE, Account, configure, statements
 from tests.engine.aws.processes import WORKER, started
 from tests.engine.conftest import DEADLINE_S, S3_SECRET, Stack
+from visgate_contract.ledger import PREFIX as LEDGERS
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]  # five runs of the engine over 90 resources
 
@@ -119,8 +120,10 @@ def check_account(aws: Account, outputs: dict[str, Any], key_secret: str) -> Non
     roles = {role["RoleName"].rpartition("-")[0]: role for role in iam.list_roles()["Roles"]}
     assert {"visgate-gateway-role", "visgate-gateway-uploader", "visgate-upkeep-role"} <= set(roles)
     uploader = roles["visgate-gateway-uploader"]["RoleName"]
-    [put] = statements(iam.get_role_policy(RoleName=uploader, PolicyName="inline")["PolicyDocument"])
-    assert put["Resource"] == f"arn:aws:s3:::{bucket}/artifacts/*"
+    may = statements(iam.get_role_policy(RoleName=uploader, PolicyName="inline")["PolicyDocument"])
+    assert {found["Resource"] for found in may} == {
+        f"arn:aws:s3:::{bucket}/{prefix}/*" for prefix in ("artifacts", LEDGERS)
+    }
 
     [repository] = aws.client("ecr").describe_repositories()["repositories"]
     assert repository["imageTagMutability"] == "IMMUTABLE"
