@@ -15,6 +15,16 @@ pytestmark = pytest.mark.contract
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = ROOT / "pulumi_visgate/gateway/image/requirements.lock"
+SETTINGS = {
+    "signing_key": "signing-key-of-the-image-tests",
+    "image": "acme/worker:1",
+    "gpu_pools": ["ADA_24"],
+    "bucket": "artifacts",
+    "s3_endpoint": "https://s3.test",
+    "s3_access_key_id": "id",
+    "s3_secret_access_key": "secret",
+    "cdn_base_url": "https://cdn.test",
+}
 HINT = "`make lock` writes it anew."
 
 
@@ -37,7 +47,14 @@ def test_what_is_in_the_image_serves_and_upkeeps_alone(tmp_path: Path) -> None:
     site = unpacked(tmp_path)
     code = (
         f"import sys, json; sys.path.append({str(site)!r})\n"
-        "import pulumi_visgate.gateway.__main__, pulumi_visgate.gateway.app, pulumi_visgate.upkeep.__main__\n"
+        "import asyncio, pulumi_visgate.gateway.__main__, pulumi_visgate.upkeep.__main__\n"
+        "from pulumi_visgate.gateway.app import create_app\n"
+        "from pulumi_visgate.gateway.settings import Settings\n"
+        f"app = create_app(Settings(**{SETTINGS!r}))\n"
+        "async def start_and_end():\n"
+        "    async with app.router.lifespan_context(app):\n"
+        "        pass\n"
+        "asyncio.run(start_and_end())\n"
         "from importlib.metadata import version\n"
         "print(json.dumps([version('pulumi-visgate'), sorted({'pulumi', 'torch', 'grpc'} & set(sys.modules))]))"
     )
