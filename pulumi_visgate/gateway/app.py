@@ -28,9 +28,11 @@ from pulumi_visgate.gateway.routes import (
     metrics,
     platform,
     preflight,
+    quick,
     streams,
     webhooks,
 )
+from pulumi_visgate.gateway.services.replays import FIELD
 from pulumi_visgate.gateway.settings import Settings
 from pulumi_visgate.gateway.state import Clients, opened
 
@@ -77,6 +79,7 @@ def create_app(settings: Settings, *, clients: Clients | None = None) -> FastAPI
     app.state.streams = open_streams
     for router in (
         jobs.submissions,
+        deployments.submissions,
         jobs.router,
         streams.router,
         deployments.router,
@@ -93,6 +96,13 @@ def create_app(settings: Settings, *, clients: Clients | None = None) -> FastAPI
     problems.install(app)
     _describe_problems(app)
     # The last one added is the outermost.
+    app.add_middleware(
+        quick.Shortcut,
+        routes=quick.routes(
+            (jobs.submissions, deployments.submissions),
+            {"/v1/jobs": ("idempotency_key", FIELD, jobs.IdempotencyKey)},
+        ),
+    )
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(RateLimit)
     if settings.tracing:

@@ -6,6 +6,7 @@ Labels hold names of routes, operations and outcomes, and the models that the pl
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from typing import TypeVar, cast
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
@@ -13,6 +14,8 @@ from prometheus_client.exposition import choose_encoder
 from pulumi_visgate.runpod import Attempt
 from pulumi_visgate.runpod.models.job import JobStatus
 from visgate_contract.jobs import JobProgress
+
+MetricT = TypeVar("MetricT", Counter, Histogram)
 
 OTHER = "other"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -32,6 +35,7 @@ class Metrics:
     def __init__(self, models: Iterable[str] = ()) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client leaves it out
         self._models = frozenset(models)
+        self._children: dict[tuple[object, tuple[str, ...]], object] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
@@ -98,12 +102,12 @@ class Metrics:
 
     def answered(self, *, route: str, method: str, status: int, seconds: float) -> None:
         """Count an answer whose headers were sent."""
-        self._requests.labels(route, method if method in _METHODS else OTHER, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        self._of(self._requests, route, method if method in _METHODS else OTHER, str(status)).inc()
+        self._of(self._seconds, route).observe(seconds)
 
     def accepted(self, kind: str, *, model_id: str, warmth: str) -> None:
         """Count an accepted request for a job or a deployment."""
-        self._accepted.labels(kind, self._named(model_id), warmth).inc()
+        self._of(self._accepted, kind, self._named(model_id), warmth).inc()
 
     def job_seen(self, job: JobStatus) -> None:
         """Count a job that has ended, the first time that this process sees it so, and how long it waited and ran."""
@@ -115,29 +119,29 @@ class Metrics:
         body = {"status": str(job.status), "output": job.output, "error": job.error}
         models = [event.data.model_id for event in JobProgress.from_runpod(body).events]
         model = self._named(models[0] if models else "")
-        self._jobs.labels(model, str(job.status).lower()).inc()
+        self._of(self._jobs, model, str(job.status).lower()).inc()
         if job.delay_time is not None:
-            self._queued.labels(model).observe(job.delay_time / 1000)
+            self._of(self._queued, model).observe(job.delay_time / 1000)
         if job.execution_time is not None:
-            self._executed.labels(model).observe(job.execution_time / 1000)
+            self._of(self._executed, model).observe(job.execution_time / 1000)
 
     def runpod_called(self, attempt: Attempt) -> None:
         """Count a call that was sent to Runpod."""
         outcome = "unanswered" if attempt.status is None else f"{attempt.status // 100}xx"
         if attempt.status == 429:  # noqa: PLR2004 - HTTP's own number
             outcome = "throttled"
-        self._calls.labels(attempt.operation_id, outcome).inc()
-        self._call_seconds.labels(attempt.operation_id).observe(attempt.took_s)
+        self._of(self._calls, attempt.operation_id, outcome).inc()
+        self._of(self._call_seconds, attempt.operation_id).observe(attempt.took_s)
         if attempt.quota_left is not None:
             self._quota_left.observe(attempt.quota_left)
 
     def webhook_sent(self, what: str, outcome: str) -> None:
         """Count a delivery by what became of it."""
-        self._webhooks.labels(what, outcome).inc()
+        self._of(self._webhooks, what, outcome).inc()
 
     def limit_decided(self, limit: str, *, allowed: bool, where: str) -> None:
         """Count a request that was counted against a limit, `shared` in Valkey or `local` in this process."""
-        self._limits.labels(limit, "allowed" if allowed else "refused", where).inc()
+        self._of(self._limits, limit, "allowed" if allowed else "refused", where).inc()
 
     def limits_shared(self, *, works: bool) -> None:
         """Tell whether Valkey counts."""
@@ -147,6 +151,14 @@ class Metrics:
         """Return all figures and their media type, in the format that a scraper accepts."""
         encode, media_type = choose_encoder(accept)
         return encode(self._registry), media_type
+
+    def _of(self, metric: MetricT, *labels: str) -> MetricT:
+        """Return the child of a metric; the library's own way costs more than counting."""
+        key = (metric, labels)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = metric.labels(*labels)
+        return cast("MetricT", child)
 
     def _named(self, model_id: str) -> str:
         return model_id if model_id in self._models else OTHER

@@ -9,14 +9,19 @@ from pulumi_visgate.gateway.services import tickets
 
 FAL_WEBHOOK = "fal_webhook"
 KEY_SCHEMES = frozenset({"bearer", "key"})
+_READ = "visgate_credential"
 _SECRET_HEADERS = frozenset({b"x-hf-token"})
 
 
 def credential(scope: Scope) -> tuple[str, str] | None:
-    """Return scheme, in lower case, and value of the Authorization header, or None."""
+    """Return scheme, in lower case, and value of the Authorization header, or None; read once for each request."""
+    if _READ in scope:
+        found: tuple[str, str] | None = scope[_READ]
+        return found
     header = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
     scheme, _, value = header.partition(" ")
-    return (scheme.lower(), value.strip()) if value.strip() else None
+    scope[_READ] = found = (scheme.lower(), value.strip()) if value.strip() else None
+    return found
 
 
 def key(scope: Scope) -> str | None:

@@ -6,7 +6,6 @@ import secrets
 import time
 from collections.abc import Iterable
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pulumi_visgate.gateway import logs, masking, problems
@@ -15,14 +14,17 @@ from pulumi_visgate.gateway.state import State
 
 log = logging.getLogger(__name__)
 
+ADDED_HEADERS = "visgate_headers"
+"""Where layers within put headers of the answer."""
+
 _GIVEN_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cache-Control": "no-store",
-}
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cache-control", b"no-store"),
+)
 
 
 class Guard:
@@ -54,13 +56,7 @@ class Guard:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 _count(scope, status, time.perf_counter() - began)
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = request_id
-                if scope["path"].startswith(fal_root.PREFIX + "/"):
-                    # Without it fal's clients take some errors for those of a proxy.
-                    headers.setdefault("X-Fal-Request-Id", request_id)
-                for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
+                message["headers"] = _completed(message.get("headers", ()), scope, request_id)
             await send(message)
 
         try:
@@ -74,6 +70,19 @@ class Guard:
         finally:
             took = time.perf_counter() - began
             logs.answered(method=scope["method"], route=route_of(scope), status=status, seconds=took)
+
+
+def _completed(given: Iterable[tuple[bytes, bytes]], scope: Scope, request_id: str) -> list[tuple[bytes, bytes]]:
+    """Return the headers of an answer with those that every answer has, unless it has its own."""
+    headers = list(given)
+    present = {name for name, _ in headers}
+    headers += [pair for pair in _HEADERS if pair[0] not in present]
+    headers += scope.get(ADDED_HEADERS, ())
+    headers.append((b"x-request-id", request_id.encode()))
+    # Without it fal's clients take some errors for those of a proxy.
+    if scope["path"].startswith(fal_root.PREFIX + "/") and b"x-fal-request-id" not in present:
+        headers.append((b"x-fal-request-id", request_id.encode()))
+    return headers
 
 
 def route_of(scope: Scope) -> str:

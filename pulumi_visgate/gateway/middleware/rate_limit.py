@@ -2,11 +2,11 @@
 
 import math
 
-from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pulumi_visgate.gateway import problems
 from pulumi_visgate.gateway.middleware import carried
+from pulumi_visgate.gateway.middleware.guard import ADDED_HEADERS
 from pulumi_visgate.gateway.problems import Refused
 from pulumi_visgate.gateway.services.limiter import Decision
 from pulumi_visgate.gateway.state import State
@@ -35,29 +35,25 @@ class RateLimit:
         key = carried.key(scope)
         address = scope["client"][0] if scope.get("client") else "unknown"
         decisions = await state.limiter.take(address=address, user_hash=None if key is None else user_hash(key))
-        headers = _headers(decisions)
-
-        async def send_with_limits(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(headers)
-            await send(message)
-
-        refused = next((decision for decision in decisions if not decision.allowed), None)
-        if refused is None:
-            await self._app(scope, receive, send_with_limits)
+        scope[ADDED_HEADERS] = _headers(decisions)
+        refused = decisions[-1]
+        if refused.allowed:
+            await self._app(scope, receive, send)
             return
         problem, extra = problems.problem_of(_refusal(refused))
         answer = problems.answer(problem, extra, scope=scope)
-        await answer(scope, receive, send_with_limits)
+        await answer(scope, receive, send)
 
 
-def _headers(decisions: list[Decision]) -> dict[str, str]:
+def _headers(decisions: list[Decision]) -> tuple[tuple[bytes, bytes], ...]:
     """Return all limits, and what is left of the one that is nearest to its end."""
-    tightest = min(decisions, key=lambda decision: decision.left / decision.burst)
-    return {
-        "RateLimit-Policy": ", ".join(decision.policy for decision in decisions),
-        "RateLimit": tightest.state,
-    }
+    tightest = min(decisions, key=_part_left)
+    policies = ", ".join([decision.policy for decision in decisions])
+    return (b"ratelimit-policy", policies.encode()), (b"ratelimit", tightest.state.encode())
+
+
+def _part_left(decision: Decision) -> float:
+    return decision.left / decision.burst
 
 
 def _refusal(refused: Decision) -> Refused:

@@ -20,12 +20,13 @@ from pulumi_visgate.gateway.settings import Settings
 from pulumi_visgate.gateway.state import State
 
 router = APIRouter(tags=["deployments"])
+submissions = APIRouter(tags=["deployments"])
 
 ENDPOINT_ID = r"^[A-Za-z0-9_]{1,64}$"
 EndpointId = Annotated[str, Path(pattern=ENDPOINT_ID, examples=["4m7x2k9q"])]
 
 
-@router.post(
+@submissions.post(
     "/v1/deployments",
     summary="Have an endpoint ready for a model",
     responses={

@@ -8,7 +8,6 @@ from pulumi_visgate.gateway import masking
 from pulumi_visgate.gateway.caller import Caller
 from pulumi_visgate.gateway.middleware.auth import CurrentCaller
 from pulumi_visgate.gateway.problems import Refused
-from pulumi_visgate.gateway.routes import quick
 from pulumi_visgate.gateway.routes.responses import problems
 from pulumi_visgate.gateway.routes.schemas import JobAnswer, JobLinks, JobRequestBody
 from pulumi_visgate.gateway.services import job_view
@@ -39,10 +38,7 @@ RETRIABLE = frozenset({JobState.FAILED, JobState.TIMED_OUT})
 JobId = Annotated[str, Path(max_length=300, description="What `POST /v1/jobs` returned as `job_id`.")]
 
 
-submissions = APIRouter(
-    tags=["jobs"],
-    route_class=quick.route(argument="idempotency_key", header=FIELD, header_type=IdempotencyKey),
-)
+submissions = APIRouter(tags=["jobs"])
 
 
 @submissions.post(

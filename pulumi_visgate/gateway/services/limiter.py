@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pydantic import SecretStr
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -58,12 +59,13 @@ def quota_of(text: str) -> Quota:
     return quota
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Decision:
     """What became of one request under one limit.
 
     Args:
         name: Of the limit: `key` or `address`.
+        policy: The limit as an item of `RateLimit-Policy`.
         allowed: It may pass.
         burst: Most requests at once.
         fills_s: Seconds in which so many become available again.
@@ -73,17 +75,13 @@ class Decision:
     """
 
     name: str
+    policy: str
     allowed: bool
     burst: int
     fills_s: float
     left: int
     resets_s: float
     retry_s: float
-
-    @property
-    def policy(self) -> str:
-        """The limit as an item of `RateLimit-Policy`."""
-        return f'"{self.name}";q={self.burst};w={max(1, math.ceil(self.fills_s))}'
 
     @property
     def state(self) -> str:
@@ -96,21 +94,24 @@ class _Limit:
 
     def __init__(self, name: str, quota: Quota, local: MemoryStore, store: RedisStore | None) -> None:
         self.name = name
-        self._quota = quota
+        self._fills_s = quota.burst * quota.emission_interval
+        self._policy = f'"{name}";q={quota.burst};w={max(1, math.ceil(self._fills_s))}'
         prefix = f"{PREFIX}:{name}"
         self.local = GCRARateLimiter(quota, local, key_prefix=prefix)
         self.shared = None if store is None else SharedRateLimiter(quota, store, key_prefix=prefix)
 
     def decision(self, result: RateLimitResult) -> Decision:
         state = result.state
+        left = 0 if result.limited else state.remaining
         return Decision(
-            name=self.name,
-            allowed=not result.limited,
-            burst=state.limit,
-            fills_s=state.limit * self._quota.emission_interval,
-            left=0 if result.limited else state.remaining,
-            resets_s=state.reset_after,
-            retry_s=state.retry_after,
+            self.name,
+            self._policy,
+            not result.limited,
+            state.limit,
+            self._fills_s,
+            left,
+            state.reset_after,
+            state.retry_after,
         )
 
 
@@ -140,7 +141,13 @@ class Limiter:
         store = None if valkey is None else _store(valkey)
         self._address = _Limit("address", quota_of(per_ip), local, store)
         self._key = _Limit("key", quota_of(per_user), local, store)
-        self._hash_key = hashlib.sha256(b"visgate limits" + secret.get_secret_value().encode()).digest()
+        hash_key = hashlib.sha256(b"visgate limits" + secret.get_secret_value().encode()).digest()
+
+        @lru_cache(maxsize=4_096)
+        def hidden(identity: str) -> str:
+            return hashlib.blake2b(identity.encode(), key=hash_key, digest_size=16).hexdigest()
+
+        self._hidden = hidden
         self._is_shared = store is not None
         metrics.limits_shared(works=self._is_shared)
         self._metrics = metrics
@@ -155,7 +162,7 @@ class Limiter:
             address: Where it comes from.
             user_hash: Whose key it carries, if any.
         """
-        asked = [(self._address, self._hidden(_network(address)))]
+        asked = [(self._address, self._hidden(network_of(address)))]
         if user_hash is not None:
             asked.append((self._key, self._hidden(user_hash)))
         decisions = await self._ask_valkey(asked) if self._is_shared else None
@@ -186,7 +193,9 @@ class Limiter:
             self._is_down, self._left_alone_until = False, 0.0
             self._metrics.limits_shared(works=True)
             log.info("Valkey answers again; limits hold for all processes together")
-        return [limit.decision(result) for (limit, _), result in zip(asked, results, strict=True)]
+        decisions = [limit.decision(result) for (limit, _), result in zip(asked, results, strict=True)]
+        refused = next((n for n, decision in enumerate(decisions) if not decision.allowed), len(decisions))
+        return decisions[: refused + 1]
 
     def _failed(self, error: Exception) -> None:
         self._left_alone_until = self._clock() + AGAIN_S
@@ -195,9 +204,6 @@ class Limiter:
             self._is_down = True
             reason = type(error.__cause__ or error).__name__
             log.warning("Valkey does not answer (%s); until it does, each process limits alone", reason)
-
-    def _hidden(self, identity: str) -> str:
-        return hashlib.blake2b(identity.encode(), key=self._hash_key, digest_size=16).hexdigest()
 
 
 def new_valkey(url: SecretStr) -> Redis:
@@ -230,7 +236,8 @@ def _store(client: Redis) -> RedisStore:
     return Store()
 
 
-def _network(address: str) -> str:
+@lru_cache(maxsize=4_096)
+def network_of(address: str) -> str:
     """Return whom an address stands for: an IPv4 address itself, an IPv6 address its /64, which one host has whole."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])

@@ -146,7 +146,10 @@ class Submitter:
             task_id = new_task_id(datetime.now(UTC))
             found = await self._placed(caller, asked, None, task_id, announcement)
             try:
-                warm = not found.created and await self._readiness.is_warm(caller, found.candidate.id)
+                warm = not found.created and (
+                    self._readiness.was_warm(caller, found.candidate.id)
+                    or await self._readiness.is_warm(caller, found.candidate.id)
+                )
             except NotFound:
                 self._directory.forget(caller.user_hash, found.candidate.id)
                 found, warm = await self._placed(caller, asked, None, task_id, None), False
