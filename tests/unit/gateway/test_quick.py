@@ -1,4 +1,4 @@
-"""The short way into `POST /v1/jobs` answers whatever is sent as the long way does, which FastAPI takes."""
+"""The short way into the routes called most answers whatever is sent as the long way does, which FastAPI takes."""
 
 import json
 from collections.abc import Mapping
@@ -71,12 +71,44 @@ def comparable(answer: httpx.Response) -> dict[str, Any]:
 )
 async def test_both_ways_answer_alike(serve: Any, runpod: Any, body: Any, headers: Mapping[str, str]) -> None:
     pool(runpod)
+    await assert_alike(serve, runpod, "/v1/jobs", body, headers)
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        ({"model": BODY["model"]}, {}),
+        ({"model": BODY["model"], "hf_token": "no token"}, {}),
+        ({"model": BODY["model"]}, {"Idempotency-Key": "with a space"}),
+        ({"hf_model_id": BODY["model"]}, {}),
+        ({"model": BODY["model"], "user_runpod_key": KEY}, {"Authorization": ""}),
+        ({"model": BODY["model"], "region": "XX"}, {}),
+        ({"model": "someone/else"}, {}),
+        ({"model": ""}, {}),
+        (BODY, {}),
+        ({}, {}),
+        (b"", {}),
+        (b"{", {}),
+    ],
+)
+@pytest.mark.parametrize("warm", [True, False])
+async def test_both_ways_deploy_alike(
+    serve: Any, runpod: Any, body: Any, headers: Mapping[str, str], warm: bool
+) -> None:
+    endpoint_id = pool(runpod)
+    if warm:
+        runpod.start_worker(endpoint_id)
+    await assert_alike(serve, runpod, "/v1/deployments", body, headers)
+
+
+async def assert_alike(serve: Any, runpod: Any, path: str, body: Any, headers: Mapping[str, str]) -> None:
+    """Send the same both ways and compare the answers."""
     sent = body if isinstance(body, bytes) else json.dumps(body).encode()
     answers = []
     for content_type in ("application/json", LONG):
         async with serve() as client:
             given = {"Content-Type": content_type, **headers}
-            answers.append(await client.post("/v1/jobs", content=sent, headers=given))
+            answers.append(await client.post(path, content=sent, headers=given))
     short, long = answers
     assert comparable(short) == comparable(long)
     assert len(short.headers.get_list("content-length")) == len(short.headers.get_list("content-type")) == 1
@@ -101,6 +133,7 @@ async def test_a_good_request_takes_the_short_way(
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://g", headers=headers) as client,
     ):
         assert (await client.post("/v1/jobs", json=BODY)).status_code == 202
+        assert (await client.post("/v1/deployments", json={"model": BODY["model"]})).status_code in {200, 202}
 
 
 async def test_what_the_route_adds_to_its_answer_arrives(serve: Any, runpod: Any) -> None:
