@@ -1,66 +1,66 @@
-"""A warm hit: what the gateway adds to the Runpod calls it makes, and how many it can take.
+"""What the gateway adds to Runpod, how much it can take, and what it needs for that.
 
-Runpod is a stub with a fixed answering time that reports how long it was busy, so that the difference is the gateway's
-own, the loopback network included. The anchors are a bare `hello` of the same ASGI server and a bare route of the same
-framework that reads the same request and gives the same answer, with the same client.
+Runpod is a stub that reports how long it was busy, so that the difference is the gateway's own, the loopback network
+included. A warm hit is measured twice: `deployment` asks whether an endpoint is there, for which nobody is asked as
+long as list and health are fresh, and `job` submits a job as well, which is one call to Runpod each time. The anchors
+are routes of the same server and framework that read the same request and give the same answer, and a bare `hello` of
+the server. Throughput on a busy machine says little, so the processor time of a request is compared as well.
 """
 
-import asyncio
-import json
-import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import aiohttp
 import psutil
+import uvloop
 
+from bench import gateway_crowd
+from bench.gateway_servers import AUTHORIZATION, JOB, Servers, running
+from bench.load import Request, flood
 from bench.report import Measurement, percentile
-from bench.servers import free_port, server
-from visgate_contract.jobs import MODEL_ID_ENV, WEBHOOK_SECRET_ENV
-from visgate_contract.names import EndpointName, user_hash
-from visgate_contract.pools import PoolPolicy
-from visgate_contract.signing import derive_webhook_secret
-from visgate_contract.tasks import Task
 
-KEY = "rpa_BENCHMARKACCOUNT0000000000000000"
-SIGNING_KEY = "a-signing-key-for-the-benchmark-only"
-MODEL = "acme/model"
 LATENCY_S = 0.02
 REQUESTS = 300
 WARM_UP = 30
-LOAD = 2_000
+LOAD = 1_500
+ROUNDS = 4
 LONG_LOAD = 10_000
 CONNECTIONS = 64
-BODY = {"model": MODEL, "input": {"prompt": "a red fox", "width": 64, "height": 64}}
 
 
 @dataclass(frozen=True, slots=True)
-class _Servers:
-    gateway: str
-    stub: str
-    hello: str
-    bare: str
-    pid: int
+class Rate:
+    """What a route can take.
+
+    Args:
+        per_s: Requests a second.
+        cpu_ms: Processor time of the server for one request, in milliseconds.
+    """
+
+    per_s: float
+    cpu_ms: float
 
 
 @dataclass(frozen=True, slots=True)
-class _Load:
-    """Requests a second of each server, and the gateway's resident memory in MiB before and after the long load."""
+class Load:
+    """Rates by route, gateway and anchor, and the gateway's resident memory in MiB before and after the long load."""
 
-    gateway: float
-    bare: float
+    rates: dict[str, tuple[Rate, Rate]]
     hello: float
     memory: tuple[float, float]
 
 
 def measure() -> list[Measurement]:
-    """Measure warm hits one by one, then under load."""
-    with _servers(LATENCY_S) as servers:
-        added, hello = asyncio.run(_one_by_one(servers))
-    with _servers(0.0) as servers:
-        load = asyncio.run(_under_load(servers))
+    """Measure warm hits one by one, under load and in a crowd, and count a cold request's calls."""
+    with running(LATENCY_S) as servers:
+        added, hello = uvloop.run(_one_by_one(servers))
+    with running(LATENCY_S, warm=False) as servers:
+        calls = uvloop.run(_cold(servers))
+    with running(0.0) as servers:
+        load = uvloop.run(_under_load(servers))
+    with running(0.0) as servers:
+        crowd = uvloop.run(gateway_crowd.measure(servers))
     return [
         *(
             Measurement.of(
@@ -71,130 +71,90 @@ def measure() -> list[Measurement]:
             )
             for percent in (50, 99)
         ),
-        Measurement.of("gateway.throughput.ratio", load.gateway, "requests/s", anchor=load.bare),
-        Measurement.of("gateway.bare_route.ratio", load.bare, "requests/s", anchor=load.hello),
+        *(
+            Measurement.of(f"gateway.{name}.throughput", ours.per_s, "requests/s", anchor=bare.per_s)
+            for name, (ours, bare) in load.rates.items()
+        ),
+        *(
+            Measurement.of(f"gateway.{name}.cpu_ms", ours.cpu_ms, "ms", anchor=bare.cpu_ms)
+            for name, (ours, bare) in load.rates.items()
+        ),
+        Measurement.of("gateway.bare_route.throughput", load.rates["job"][1].per_s, "requests/s", anchor=load.hello),
         Measurement.of("gateway.memory_mb", load.memory[1], "MiB", anchor=load.memory[0]),
+        Measurement.of("gateway.cold.runpod_calls", calls, "calls"),
+        *crowd,
     ]
 
 
-async def _one_by_one(servers: _Servers) -> tuple[list[float], list[float]]:
+async def _one_by_one(servers: Servers) -> tuple[list[float], list[float]]:
+    """Return what jobs take on top of Runpod's own time, and what `hello` takes, one request after the other."""
     added: list[float] = []
     hello: list[float] = []
-    async with _session() as session:
+    job, greeting = servers.job(servers.gateway), Request(servers.hello, JOB, AUTHORIZATION, b"hello")
+    async with aiohttp.ClientSession() as session:
         for count in range(WARM_UP + REQUESTS):
-            took = await _post(session, f"{servers.gateway}/v1/jobs")
-            async with session.post(f"{servers.stub}/bench/take") as answer:
-                busy = (await answer.json())["busy_s"]
-            bare = await _post(session, servers.hello)
+            (took,) = await flood(job, 1, connections=1)
+            busy = (await _taken(session, servers))["busy_s"]
+            (bare,) = await flood(greeting, 1, connections=1)
             if count >= WARM_UP:
                 added.append(took - busy)
                 hello.append(bare)
     return added, hello
 
 
-async def _under_load(servers: _Servers) -> _Load:
-    process = psutil.Process(servers.pid)
-    async with _session() as session:
-        gateway, bare, hello = [
-            await _rate(session, url)
-            for url in (f"{servers.gateway}/v1/jobs", f"{servers.bare}/v1/jobs", servers.hello)
-        ]
-        before = process.memory_info().rss
-        await _flood(session, f"{servers.gateway}/v1/jobs", LONG_LOAD)
-        return _Load(gateway, bare, hello, (before / 2**20, process.memory_info().rss / 2**20))
+async def _cold(servers: Servers) -> float:
+    """Return the calls to Runpod of a request for which nothing is there."""
+    async with aiohttp.ClientSession(headers=AUTHORIZATION) as session:
+        await _taken(session, servers)
+        async with session.post(f"{servers.gateway}/v1/jobs", json=JOB) as answer:
+            text = await answer.text()
+        if "accepted_cold" not in text:
+            message = f"a cold request was answered {answer.status}: {text[:200]}"
+            raise RuntimeError(message)
+        return (await _taken(session, servers))["calls"]
 
 
-async def _rate(session: aiohttp.ClientSession, url: str) -> float:
-    await _flood(session, url, WARM_UP * 10)
-    started = time.perf_counter()
-    await _flood(session, url, LOAD)
-    return LOAD / (time.perf_counter() - started)
+async def _taken(session: aiohttp.ClientSession, servers: Servers) -> dict[str, float]:
+    async with session.post(f"{servers.stub}/bench/take") as answer:
+        found: dict[str, float] = await answer.json()
+        return found
 
 
-async def _flood(session: aiohttp.ClientSession, url: str, count: int) -> None:
-    todo = iter(range(count))
-
-    async def work() -> None:
-        for _ in todo:
-            await _post(session, url)
-
-    await asyncio.gather(*(work() for _ in range(CONNECTIONS)))
-
-
-async def _post(session: aiohttp.ClientSession, url: str) -> float:
-    started = time.perf_counter()
-    async with session.post(url, json=BODY) as answer:
-        text = await answer.text()
-    took = time.perf_counter() - started
-    if not answer.ok or ("warm_ready" not in text and text != "hello"):
-        message = f"{url} answered {answer.status}: {text[:200]}"
-        raise RuntimeError(message)
-    return took
-
-
-def _session() -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        headers={"authorization": f"Bearer {KEY}"},
-        connector=aiohttp.TCPConnector(limit=CONNECTIONS),
-        timeout=aiohttp.ClientTimeout(total=30),
+async def _under_load(servers: Servers) -> Load:
+    gateway, bare = psutil.Process(servers.gateway_pid), psutil.Process(servers.bare_pid)
+    rates = {}
+    kinds: tuple[tuple[str, Callable[[str], Request]], ...] = (
+        ("deployment", servers.deployment),
+        ("job", servers.job),
     )
+    for name, request in kinds:
+        ours, anchor = await _best(((request(servers.gateway), gateway), (request(servers.bare), bare)))
+        rates[name] = ours, anchor
+    hello = Request(servers.hello, JOB, AUTHORIZATION, b"hello")
+    (greeting,) = await _best(((hello, None),))
+    before = gateway.memory_info().rss
+    await flood(servers.job(servers.gateway), LONG_LOAD, connections=CONNECTIONS)
+    memory = before / 2**20, gateway.memory_info().rss / 2**20
+    return Load(rates, greeting.per_s, memory)
 
 
-@contextmanager
-def _servers(latency_s: float) -> Iterator[_Servers]:
-    gateway, stub, hello, bare = (free_port() for _ in range(4))
-    base = [f"http://127.0.0.1:{port}" for port in (gateway, stub, hello, bare)]
-    with ExitStack() as stack:
-        env = {"BENCH_LATENCY_S": str(latency_s), "BENCH_ENDPOINT": json.dumps(_endpoint())}
-        for port, app in ((stub, "stub_runpod:app"), (hello, "stub_runpod:hello"), (bare, "bare_route:app")):
-            command = [sys.executable, "-m", "uvicorn", f"bench.{app}", "--port", str(port)]
-            command += ["--log-level", "error", "--lifespan", "off", "--timeout-keep-alive", "60"]
-            stack.enter_context(server(command, ready_url=f"http://127.0.0.1:{port}/", env=env))
-        command = [sys.executable, "-m", "pulumi_visgate.gateway"]
-        env = dict(_settings(gateway, base[1]))
-        pid = stack.enter_context(server(command, ready_url=f"{base[0]}/healthz", env=env))
-        yield _Servers(base[0], base[1], base[2], base[3], pid)
+async def _best(pairs: tuple[tuple[Request, psutil.Process | None], ...]) -> list[Rate]:
+    """Return the best of some rounds for each request, all in each round, so that they meet the same machine."""
+    for request, _ in pairs:
+        await flood(request, LOAD // 5, connections=CONNECTIONS)
+    rounds = [[await _rate(request, process) for request, process in pairs] for _ in range(ROUNDS)]
+    return [
+        Rate(max(rate.per_s for rate in column), min(rate.cpu_ms for rate in column))
+        for column in zip(*rounds, strict=True)
+    ]
 
 
-def _settings(port: int, stub: str) -> Mapping[str, str]:
-    settings = {
-        "PORT": str(port),
-        "PUBLIC_URL": f"http://127.0.0.1:{port}",
-        "SIGNING_KEY": SIGNING_KEY,
-        "RUNPOD_API_URL": stub,
-        "RUNPOD_JOBS_URL": f"{stub}/jobs/v2",
-        "IMAGE": "acme/visgate-worker:1",
-        "GPU_POOLS": '["ADA_24"]',
-        "MODELS": json.dumps([{"model_id": MODEL}]),
-        "BUCKET": "artifacts",
-        "S3_ENDPOINT": "http://127.0.0.1:1",
-        "S3_ACCESS_KEY_ID": "benchmark",
-        "S3_SECRET_ACCESS_KEY": "benchmark-secret",
-        "CDN_BASE_URL": "http://127.0.0.1:1/cdn",
-        "RATE_PER_USER": "1000000/second",
-        "RATE_PER_IP": "1000000/second",
-        "LOG_LEVEL": "warning",
-    }
-    return {f"VISGATE_GATEWAY_{name}": value for name, value in settings.items()}
+async def _rate(request: Request, process: psutil.Process | None) -> Rate:
+    def used() -> float:
+        times = process.cpu_times() if process is not None else None
+        return times.user + times.system if times is not None else 0.0
 
-
-def _endpoint() -> dict[str, object]:
-    user = user_hash(KEY)
-    name = EndpointName.build(
-        user_hash=user, model_id=MODEL, task=Task.TEXT2IMG, policy=PoolPolicy.ALWAYS_ON, spec={"bench": 1}
-    )
-    return {
-        "id": "bench0endpoint",
-        "name": str(name),
-        "type": "QUEUE",
-        "image": "acme/visgate-worker:1",
-        "env": {MODEL_ID_ENV: MODEL, WEBHOOK_SECRET_ENV: derive_webhook_secret(SIGNING_KEY, user)},
-        "gpu": {"pools": ["ADA_24"], "count": 1, "allowedCudaVersions": [], "minCudaVersion": None},
-        "workers": {"min": 1, "max": 3, "idleTimeout": 60},
-        "scaling": {"type": "QUEUE_DELAY", "queueDelay": 4},
-        "dataCenterIds": [],
-        "networkVolumes": [],
-        "timeout": 300_000,
-        "flashboot": "OFF",
-        "createdAt": "2026-01-01T00:00:00Z",
-    }
+    began, used_before = time.perf_counter(), used()
+    await flood(request, LOAD, connections=CONNECTIONS)
+    took = time.perf_counter() - began
+    return Rate(LOAD / took, (used() - used_before) / LOAD * 1000)

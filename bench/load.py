@@ -131,7 +131,7 @@ async def flood(request: Request, count: int, *, connections: int) -> list[float
     parts = urlsplit(request.url)
     loop = asyncio.get_running_loop()
     opened = [
-        await loop.create_connection(lambda: _Connection(load), parts.hostname, parts.port)
+        await loop.create_connection(lambda: _Connection(load), str(parts.hostname), parts.port or 80)
         for _ in range(min(connections, count))
     ]
     try:
