@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pulumi_visgate.components._aws_args import AwsPlatform, PlatformOnAws
 from pulumi_visgate.components._base import AWS, LOCAL, Arguments, ComponentArguments
+from pulumi_visgate.components.gateway import GatewayLimits, Limits
 from pulumi_visgate.components.geo_routed_cache import DEFAULT_SIZE_GB
 from visgate_contract.pools import PoolPolicy, Window
 from visgate_contract.tasks import Task
@@ -87,6 +88,8 @@ class InferencePlatformArgs(TypedDict):
     retain_data: NotRequired[bool]
     """Leave volumes and bucket where they are when the platform, or a region, goes; on by default, off with
     `force_destroy`."""
+    limits: NotRequired[GatewayLimits]
+    """What callers may ask of the gateway, and what it may cost."""
     cdn_url: NotRequired[str]
     """Where a store of your own, such as R2, serves the artifacts; then the bucket is made there, see docs/aws.md."""
     cors_origins: NotRequired[list[str]]
@@ -139,6 +142,7 @@ class CheckedPlatform(ComponentArguments):
     signing_key: object = None
     force_destroy: bool = False
     retain_data: bool | None = None
+    limits: Limits = Field(default_factory=Limits)
     cdn_url: str | None = None
     cors_origins: list[str] = Field(default_factory=list)
     expire_after_days: int | None = None

@@ -11,6 +11,7 @@ from pulumi_visgate.components._base import (
     AWS,
     LOCAL,
     ArgumentError,
+    Arguments,
     ComponentArguments,
     checked,
     needing_aws,
@@ -36,6 +37,41 @@ class OfferedModel(TypedDict):
     """Volumes that hold it."""
     revision: NotRequired[str]
     """Revision of the model."""
+    gpu_pools: NotRequired[list[str]]
+    """GPU pools fit for it; the gateway's when left out."""
+    windows: NotRequired[list[dict[str, Any]]]
+    """When its `scheduled_warm` pool keeps workers, as the pool's own windows."""
+    min_workers: NotRequired[int]
+    """Workers that its pool always keeps."""
+    max_workers: NotRequired[int]
+    """Most workers of its pool."""
+    idle_timeout_s: NotRequired[int]
+    """Seconds until an idle worker of its pool stops."""
+
+
+class VolumePlace(TypedDict):
+    """Where a network volume is."""
+
+    id: str
+    """Id of the volume."""
+    data_center_id: str
+    """Its data center."""
+
+
+class GatewayLimits(TypedDict):
+    """What callers may ask of a gateway, and what it may cost."""
+
+    allow_unlisted_models: NotRequired[bool]
+    """Make endpoints for any model of the hub, not only for those that are offered; off by default."""
+    allow_pickles: NotRequired[bool]
+    """Take weights that can run code when they are read, where there are no safetensors; off by default."""
+    container_disk_gb: NotRequired[int]
+    """Container disk of endpoints that the gateway makes, in GB, 40 by default; a model has to fit that is not on a
+    volume."""
+    max_job_usd: NotRequired[float]
+    """Most that one job may cost, in US dollars: its longest run on the dearest GPU that it may get."""
+    max_key_usd_per_day: NotRequired[float]
+    """Most that the account behind a key may spend on serverless endpoints in a day (UTC), in US dollars."""
 
 
 class ObjectStore(TypedDict):
@@ -68,6 +104,10 @@ class GatewayArgs(TypedDict):
     """Base of the links to artifacts."""
     data_center_ids: NotRequired[list[str]]
     """Where such endpoints may run; anywhere when left out."""
+    network_volumes: NotRequired[pulumi.Input[list[VolumePlace]]]
+    """Where the volumes of the models are; those that are not told are asked for with each new endpoint."""
+    limits: NotRequired[GatewayLimits]
+    """What callers may ask for, and what it may cost."""
     bucket_region: NotRequired[pulumi.Input[str | None]]
     """Region of the bucket; target `aws` needs it, without a `store`."""
     store: NotRequired[ObjectStore]
@@ -86,6 +126,16 @@ class GatewayArgs(TypedDict):
     """Arguments of children by their names, such as `service`; docs/library.md lists them."""
 
 
+class Limits(Arguments):
+    """What `GatewayLimits` has to be."""
+
+    allow_unlisted_models: bool | None = None
+    allow_pickles: bool | None = None
+    container_disk_gb: int | None = Field(default=None, ge=1)
+    max_job_usd: float | None = Field(default=None, gt=0)
+    max_key_usd_per_day: float | None = Field(default=None, gt=0)
+
+
 class _Checked(ComponentArguments):
     signing_key: object
     image: object
@@ -94,6 +144,8 @@ class _Checked(ComponentArguments):
     bucket: object
     cdn_url: object
     data_center_ids: list[str] = Field(default_factory=list)
+    network_volumes: object = None
+    limits: Limits = Field(default_factory=Limits)
     bucket_region: object = None
     store: dict[str, Any] | None = None
     link_key_id: object = None
@@ -137,6 +189,8 @@ class Gateway(pulumi.ComponentResource):
             "models": pulumi.Output.all(*args["models"]),
             "bucket": args["bucket"],
             "cdn_base_url": args["cdn_url"],
+            "network_volumes": args.get("network_volumes", []),
+            **given.limits.model_dump(exclude_none=True),
             **_store_settings(args.get("store")),
         }
         self.hourly_floor_usd = pulumi.Output.from_input(0.0)

@@ -1,6 +1,6 @@
 """InferencePlatform: the whole platform in one component."""
 
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 import pulumi
 
@@ -173,6 +173,8 @@ class InferencePlatform(pulumi.ComponentResource):
             "gpu_pools": given.gpu_pools,
             "data_center_ids": given.regions,
             "models": [_offer(model, cache.volume_ids) for model in given.models],
+            "network_volumes": cache.volume_ids.apply(lambda ids: _places(ids, given.regions)),
+            "limits": args.get("limits"),
             "bucket": cdn.bucket,
             "cdn_url": cdn.url,
             "bucket_region": cdn.bucket_region if in_aws and not given.cdn_url else None,
@@ -293,7 +295,13 @@ def _offer(model: Model, volume_ids: pulumi.Output[list[str]]) -> OfferedModel:
     }
     if model.revision:
         offered["revision"] = model.revision
-    return offered
+    told = {"gpu_pools", "windows", "min_workers", "max_workers", "idle_timeout_s"}
+    pool = model.model_dump(mode="json", include=told, exclude_none=True, exclude_defaults=True)
+    return cast("OfferedModel", {**offered, **pool})
+
+
+def _places(volume_ids: list[str], regions: list[str]) -> list[dict[str, str]]:
+    return [{"id": volume, "data_center_id": region} for volume, region in zip(volume_ids, regions, strict=True)]
 
 
 def _pool_output(pool: WarmPool) -> dict[str, pulumi.Output[str]]:

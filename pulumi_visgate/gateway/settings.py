@@ -49,6 +49,7 @@ class OfferedModel(BaseModel):
         windows: When a `scheduled_warm` pool keeps workers.
         min_workers: Workers that its pool always keeps; at least one for `always_on`.
         max_workers: Most workers of its pool; the platform's `workers_max` when left out.
+        idle_timeout_s: Seconds until an idle worker of its pool stops; the platform's when left out.
         gpu_pools: Runpod pools fit for it; the platform's when empty.
         network_volume_ids: Volumes that hold it. Those that the caller's account owns are mounted.
     """
@@ -63,6 +64,7 @@ class OfferedModel(BaseModel):
     windows: tuple[Window, ...] = ()
     min_workers: int = Field(default=0, ge=0)
     max_workers: int | None = Field(default=None, ge=1)
+    idle_timeout_s: int | None = Field(default=None, ge=1, le=3600)
     gpu_pools: tuple[Name, ...] = ()
     network_volume_ids: tuple[Name, ...] = ()
 

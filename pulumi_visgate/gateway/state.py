@@ -19,6 +19,7 @@ from pulumi_visgate.gateway.services.budget import Budget
 from pulumi_visgate.gateway.services.callbacks import Callbacks
 from pulumi_visgate.gateway.services.directory import Directory
 from pulumi_visgate.gateway.services.follow import Follower
+from pulumi_visgate.gateway.services.history import History
 from pulumi_visgate.gateway.services.hub import HubReader
 from pulumi_visgate.gateway.services.keys import Keys
 from pulumi_visgate.gateway.services.ledgers import Ledgers
@@ -82,6 +83,7 @@ class State:
         directory: What callers have.
         planner: Looks before anything is made.
         provisioner: Finds and makes endpoints.
+        history: What recent jobs took.
         submitter: Accepts requests.
         webhooks: Sends events.
         ledgers: Delivery ledgers of jobs.
@@ -103,6 +105,7 @@ class State:
     directory: Directory
     planner: Planner
     provisioner: Provisioner
+    history: History
     submitter: Submitter
     webhooks: Webhooks
     ledgers: Ledgers
@@ -170,6 +173,8 @@ async def opened(settings: Settings, clients: Clients, streams: OpenStreams) -> 
         directory = Directory(ttl_s=settings.list_ttl_s)
         sent = _both(metrics.webhook_sent, tracing.webhook_sent if tracing else None)
         courier = Courier(webhooks, policy, clients.resolver, sent)
+        history = History()
+        job_seen = _both(metrics.job_seen, history.job_seen)
         keys = Keys(settings)
         sender = Webhooks(keys, courier)
         bucket = clients.store
@@ -177,7 +182,7 @@ async def opened(settings: Settings, clients: Clients, streams: OpenStreams) -> 
             bucket = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
         store = await asyncio.to_thread(ArtifactStore, settings, bucket)
         ledgers = Ledgers(settings, keys, store)
-        callbacks = Callbacks(settings, keys, sender, ledgers, seen=metrics.job_seen)
+        callbacks = Callbacks(settings, keys, sender, ledgers, seen=job_seen)
         reader = HubReader(
             settings.hf_endpoint, await _hub_client(settings, clients, stack), deadline_s=settings.hub_timeout_s
         )
@@ -191,6 +196,7 @@ async def opened(settings: Settings, clients: Clients, streams: OpenStreams) -> 
             courier=courier,
             callbacks=callbacks,
             ledgers=ledgers,
+            history=history,
             accepted=lambda kind, it: metrics.accepted(kind, model_id=it.endpoint.model_id, warmth=it.warmth),
         )
         observer = Observer()
@@ -201,14 +207,15 @@ async def opened(settings: Settings, clients: Clients, streams: OpenStreams) -> 
             directory,
             planner,
             provisioner,
+            history,
             submitter,
             sender,
             ledgers,
             Redelivery(ledgers, sender, deadline_s=settings.deadline_s),
             callbacks,
-            Follower(seen=metrics.job_seen),
+            Follower(seen=job_seen),
             observer,
-            Diagnosis(observer, directory),
+            Diagnosis(observer, directory, history),
             Feeds(),
             streams,
             _limiter(settings, metrics, stack),

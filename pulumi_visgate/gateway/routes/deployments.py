@@ -12,6 +12,7 @@ from pulumi_visgate.gateway.routes.schemas import (
     DeploymentLinks,
     DeploymentRequest,
     Deployments,
+    Expected,
 )
 from pulumi_visgate.gateway.services import deployments
 from pulumi_visgate.gateway.services.directory import Candidate
@@ -39,7 +40,10 @@ EndpointId = Annotated[str, Path(pattern=ENDPOINT_ID, examples=["4m7x2k9q"])]
 async def deploy(
     body: DeploymentRequest, caller: CurrentCaller, request: Request, response: Response
 ) -> DeploymentAnswer:
-    """Match one of your endpoints, or make one in your Runpod account. It costs nothing until a worker starts."""
+    """Match one of your endpoints, or make one in your Runpod account. It costs nothing until a worker starts.
+
+    With `warm_for_s` a worker starts now, loads the model and stays: ahead of need, and for a bounded time.
+    """
     state = State.of(request)
     accepted = await state.submitter.deploy(caller, body.asked(), webhook_url=body.webhook_url)
     if accepted.warmth is Warmth.WARM_READY:
@@ -53,6 +57,8 @@ async def deploy(
         endpoint_url=_url(state.settings, endpoint),
         model=body.model,
         task=body.task,
+        job_id=accepted.job_id,
+        expected=Expected.of(accepted.expected),
         links=DeploymentLinks(jobs=f"{base}/v1/jobs", logs=f"{base}/v1/endpoints/{endpoint.id}/logs"),
     )
 

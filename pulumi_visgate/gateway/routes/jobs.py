@@ -9,7 +9,7 @@ from pulumi_visgate.gateway.caller import Caller
 from pulumi_visgate.gateway.middleware.auth import CurrentCaller
 from pulumi_visgate.gateway.problems import Refused
 from pulumi_visgate.gateway.routes.responses import problems
-from pulumi_visgate.gateway.routes.schemas import JobAnswer, JobLinks, JobRequestBody
+from pulumi_visgate.gateway.routes.schemas import Expected, JobAnswer, JobLinks, JobRequestBody
 from pulumi_visgate.gateway.services import job_view
 from pulumi_visgate.gateway.services.job_view import JobView
 from pulumi_visgate.gateway.services.replays import FIELD
@@ -72,6 +72,7 @@ async def submit(
         endpoint_id=accepted.endpoint.id,
         model=body.model,
         task=body.task,
+        expected=Expected.of(accepted.expected),
         links=JobLinks(
             self=job, events=f"{job}/events", logs=f"{job}/logs", cancel=f"{job}/cancel", retry=f"{job}/retry"
         ),
@@ -85,6 +86,7 @@ async def show(job_id: JobId, caller: CurrentCaller, request: Request) -> JobVie
     state = State.of(request)
     job = await status_of(caller, ref, deadline_s=state.settings.deadline_s)
     state.metrics.job_seen(job)
+    state.history.job_seen(job)
     return shown(ref, job_id, job, waiting=await state.diagnosis.of(caller, ref, job))
 
 

@@ -1,6 +1,7 @@
 """Bodies of requests and answers. Names of the upstream service's clients are accepted beside our own."""
 
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -17,10 +18,12 @@ from pydantic_core import PydanticCustomError
 
 from pulumi_visgate.gateway.egress import MAX_URL_CHARACTERS
 from pulumi_visgate.gateway.services.callbacks import Outcome
+from pulumi_visgate.gateway.services.history import Expectation
 from pulumi_visgate.gateway.services.placement import Asked
 from pulumi_visgate.gateway.services.redelivery import Which
 from pulumi_visgate.gateway.services.submit import Warmth
 from pulumi_visgate.runpod.models.job import JobStatus
+from visgate_contract.jobs import MAX_WARM_FOR_S
 from visgate_contract.pools import PoolPolicy
 from visgate_contract.tasks import Task, TaskInput
 
@@ -101,6 +104,18 @@ class Wanted(BaseModel):
 class DeploymentRequest(Wanted):
     """Have an endpoint ready for a model."""
 
+    warm_for_s: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_WARM_FOR_S,
+        description="Start a worker now, too, and let it stay for so many seconds from when the model is loaded.",
+        examples=[600],
+    )
+
+    def asked(self) -> Asked:
+        """Return model, place and how long to stay warm."""
+        return replace(super().asked(), warm_for_s=self.warm_for_s)
+
 
 class WithInput(Wanted):
     """What a request says that has an input."""
@@ -142,6 +157,19 @@ class DeploymentLinks(BaseModel):
     logs: str
 
 
+class Expected(BaseModel):
+    """What can be expected, from what jobs of your endpoints for this model took in the last hours."""
+
+    start_s: float = Field(description="Seconds until a worker can begin.", examples=[14.2])
+    done_s: float = Field(description="Seconds until the result.", examples=[17.0])
+    samples: int = Field(description="Jobs that this is taken from.", examples=[12])
+
+    @classmethod
+    def of(cls, expected: Expectation | None) -> "Expected | None":
+        """Return it as it is shown."""
+        return None if expected is None else cls.model_construct(**asdict(expected))
+
+
 class DeploymentAnswer(BaseModel):
     """An endpoint that serves the request, warm (200) or on its way (202)."""
 
@@ -152,6 +180,10 @@ class DeploymentAnswer(BaseModel):
     endpoint_url: str = Field(examples=["https://api.runpod.ai/v2/4m7x2k9q"])
     model: str = Field(examples=["stabilityai/sdxl-turbo"])
     task: Task
+    job_id: str | None = Field(
+        default=None, description="The warm-up, to be followed like any job; with `warm_for_s` only."
+    )
+    expected: Expected | None = Field(default=None, description="For a job that is sent now; null while unknown.")
     links: DeploymentLinks
 
 
@@ -174,6 +206,7 @@ class JobAnswer(BaseModel):
     endpoint_id: str = Field(examples=["4m7x2k9q"])
     model: str = Field(examples=["stabilityai/sdxl-turbo"])
     task: Task
+    expected: Expected | None = Field(default=None, description="For this job; null while unknown.")
     links: JobLinks
 
 

@@ -134,6 +134,14 @@ class Directory:
         # Shielded: one caller who hangs up does not take the answer from the others.
         return self._merged(user, await asyncio.shield(loading))
 
+    def alike(self, user_hash: str, endpoint_id: str) -> tuple[str, ...]:
+        """Return an endpoint's id, and those of the caller's others for its model and task, as far as listed."""
+        user = self._users.get(user_hash)
+        known = () if user is None or user.listing is None else self._merged(user, user.listing)
+        its = {_purpose(candidate) for candidate in known if candidate.id == endpoint_id}
+        others = (candidate.id for candidate in known if candidate.id != endpoint_id and _purpose(candidate) in its)
+        return (endpoint_id, *others)
+
     def remember(self, user_hash: str, candidate: Candidate) -> None:
         """Add an endpoint that was just made or changed: listings may lag behind."""
         user = self._user(user_hash)
@@ -192,3 +200,7 @@ def _consume(task: "asyncio.Task[_Listing]") -> None:
     """Take the outcome of a listing that nobody waits for any more."""
     if not task.cancelled():
         task.exception()
+
+
+def _purpose(candidate: Candidate) -> tuple[object, ...]:
+    return candidate.name.user, candidate.model_id, candidate.name.task

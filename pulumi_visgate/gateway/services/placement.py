@@ -41,7 +41,8 @@ class Asked:
         region: Data center such as `EU-RO-1`, or the beginning of several, such as `EU`.
         gpu_pool: One of the GPU pools on offer.
         must_sign: Webhooks are wanted.
-        max_cost_usd: Most that a job may cost, in US dollars.
+        max_cost_usd: Most that a job, or the time without one, may cost, in US dollars.
+        warm_for_s: No job, but a worker that stays for so long, in seconds.
     """
 
     model_id: str
@@ -50,6 +51,7 @@ class Asked:
     gpu_pool: str | None = None
     must_sign: bool = False
     max_cost_usd: float | None = None
+    warm_for_s: int | None = None
 
 
 def wish(asked: Asked, *, user_hash: str, settings: Settings) -> Wish:

@@ -139,20 +139,21 @@ class Planner:
         found, attempts = self._placed(caller, wish, plan.report, plan.prices, volumes, from_hub=True)
         return replace(plan, spots=found, attempts=attempts)
 
-    async def require_budget(
-        self, caller: Caller, pools: tuple[str, ...], *, asked_usd: float | None, run_s: float
-    ) -> None:
+    async def require_budget(self, caller: Caller, pools: tuple[str, ...], asked: Asked) -> None:
         """Refuse a job on an endpoint that is there already, if it may cost too much; without a ceiling, do nothing.
 
         Raises:
             Refused: It may (402, `budget_exceeded`).
         """
-        if not self._budget.needs_prices(asked_usd):
+        if not self._budget.needs_prices(asked.max_cost_usd):
             return
         prices = await self._market.prices(caller)
-        cost = self._budget.cost(prices, pools, run_s=run_s, asked_usd=asked_usd)
+        cost = self._budget.cost(prices, pools, run_s=self._run_s(asked), asked_usd=asked.max_cost_usd)
         self._budget.require(cost, prices, pools)
         await self._budget.require_key(caller, cost)
+
+    def _run_s(self, asked: Asked) -> float:
+        return self._settings.job_timeout_s if asked.warm_for_s is None else asked.warm_for_s
 
     def _wish(self, caller: Caller, asked: Asked) -> Wish:
         return placement.wish(asked, user_hash=caller.user_hash, settings=self._settings)
@@ -185,7 +186,7 @@ class Planner:
         from_hub = report.facts is not None or not cached
         found, attempts = self._placed(caller, wish, report, prices, volumes, from_hub=from_hub, shows_all=live)
         pools = report.fitting() or pools
-        cost = self._budget.cost(prices, pools, run_s=self._settings.job_timeout_s, asked_usd=asked.max_cost_usd)
+        cost = self._budget.cost(prices, pools, run_s=self._run_s(asked), asked_usd=asked.max_cost_usd)
         commit = report.facts.info.commit if report.facts else None
         return Plan(model, report, found, attempts, pools, cost, prices, commit)
 

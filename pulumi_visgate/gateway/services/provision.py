@@ -11,7 +11,7 @@ import logging
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pulumi_visgate.gateway.caller import Caller
 from pulumi_visgate.gateway.services import placement, warm_match
@@ -19,10 +19,11 @@ from pulumi_visgate.gateway.services.directory import Candidate, Directory
 from pulumi_visgate.gateway.services.placement import Asked
 from pulumi_visgate.gateway.services.planning import Plan, Planner
 from pulumi_visgate.gateway.services.spots import Attempt
+from pulumi_visgate.gateway.services.upkeep import Upkeep
 from pulumi_visgate.gateway.services.warm_match import Wish
 from pulumi_visgate.gateway.settings import Settings
 from pulumi_visgate.runpod.errors import BadRequest, NotFound, RunpodApiError, RunpodError, ServerFault, Unprocessable
-from pulumi_visgate.runpod.models.endpoint import CreateEndpoint, Endpoint, UpdateEndpoint
+from pulumi_visgate.runpod.models.endpoint import CreateEndpoint, Endpoint
 from visgate_contract.errors import ErrorCode
 from visgate_contract.tasks import TaskInput
 
@@ -55,6 +56,7 @@ class Provisioner:
     """
 
     def __init__(self, settings: Settings, directory: Directory, planner: Planner) -> None:
+        self.upkeep = Upkeep(settings, directory)
         self._settings = settings
         self._directory = directory
         self._planner = planner
@@ -74,11 +76,10 @@ class Provisioner:
 
     async def afford(self, caller: Caller, candidate: Candidate, asked: Asked) -> None:
         """Raise `Refused` if a job on an endpoint may cost more than a ceiling; without one, do nothing."""
-        run_s = self._settings.job_timeout_s
-        await self._planner.require_budget(caller, candidate.pools, asked_usd=asked.max_cost_usd, run_s=run_s)
+        await self._planner.require_budget(caller, candidate.pools, asked)
 
     async def secure(self, caller: Caller, wish: Wish, matched: Candidate | None, plan: Plan | None) -> Found:
-        """Return an endpoint that accepts jobs: the matched one, restored if it was scaled to zero, or a new one.
+        """Return an endpoint that accepts jobs: the matched one, as its policy wants it to be, or a new one.
 
         Args:
             caller: Who asks.
@@ -97,7 +98,7 @@ class Provisioner:
         if matched is None:
             detail = "There is no endpoint for this request."
             raise NotFound(404, "Not Found", detail)
-        return Found(await self._restored(caller, matched), created=False)
+        return Found(await self.upkeep.kept(caller, matched), created=False)
 
     async def _candidates(self, caller: Caller, *, fresh: bool = False) -> tuple[Candidate, ...]:
         return await self._directory.candidates(
@@ -118,18 +119,6 @@ class Provisioner:
                 del self._locks[key]
             else:
                 self._locks[key] = (lock, users - 1)
-
-    async def _restored(self, caller: Caller, candidate: Candidate) -> Candidate:
-        """Raise the limit of an endpoint that Runpod or a watchdog scaled to zero (`updateEndpoint`)."""
-        if not candidate.is_scaled_to_zero:
-            return candidate
-        limit = max(self._settings.workers_max, candidate.workers.min or 0)
-        workers = candidate.workers.changed(max=limit)
-        await caller.runpod.update_endpoint(candidate.id, UpdateEndpoint(workers=workers))
-        log.info("endpoint %s was scaled to zero; restored to %d workers", candidate.id, limit)
-        restored = replace(candidate, workers=workers)
-        self._directory.remember(caller.user_hash, restored)
-        return restored
 
     async def _create(self, caller: Caller, wish: Wish, plan: Plan) -> Found:
         try:

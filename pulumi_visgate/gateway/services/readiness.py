@@ -10,10 +10,12 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from pulumi_visgate.gateway.caller import Caller
-from pulumi_visgate.gateway.services import warm_match
+from pulumi_visgate.gateway.services.warm_match import is_warm
 from pulumi_visgate.runpod.errors import NotFound, RunpodError
+from pulumi_visgate.runpod.models.job import EndpointHealth
 
 TRUSTED_S = 1.0
+COUNTED_S = 5.0
 MAX_ENDPOINTS = 4_000
 
 
@@ -26,12 +28,18 @@ class Readiness:
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._seen: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._seen: OrderedDict[tuple[str, str], tuple[float, EndpointHealth]] = OrderedDict()
         self._asking: dict[tuple[str, str], asyncio.Task[bool]] = {}
 
     def was_warm(self, caller: Caller, endpoint_id: str) -> bool:
         """Tell whether a worker was there just now, without asking anyone."""
-        return self._clock() - self._seen.get((caller.user_hash, endpoint_id), -TRUSTED_S) < TRUSTED_S
+        found = self._seen.get((caller.user_hash, endpoint_id))
+        return found is not None and is_warm(found[1]) and self._clock() - found[0] < TRUSTED_S
+
+    def last(self, caller: Caller, endpoint_id: str) -> EndpointHealth | None:
+        """Return what Runpod said last, if that was just now."""
+        found = self._seen.get((caller.user_hash, endpoint_id))
+        return found[1] if found is not None and self._clock() - found[0] < COUNTED_S else None
 
     async def is_warm(self, caller: Caller, endpoint_id: str) -> bool:
         """Ask whether a worker is there (`health`), together with everyone who asks the same now.
@@ -49,18 +57,17 @@ class Readiness:
 
     async def _ask(self, caller: Caller, endpoint_id: str) -> bool:
         try:
-            warm = warm_match.is_warm(await caller.runpod.endpoint_health(endpoint_id))
+            health = await caller.runpod.endpoint_health(endpoint_id)
         except NotFound:
             raise
         except RunpodError:
             return False  # cannot be told, so it is not promised
-        if warm:
-            key = (caller.user_hash, endpoint_id)
-            self._seen[key] = self._clock()
-            self._seen.move_to_end(key)
-            if len(self._seen) > MAX_ENDPOINTS:
-                self._seen.popitem(last=False)
-        return warm
+        key = (caller.user_hash, endpoint_id)
+        self._seen[key] = (self._clock(), health)
+        self._seen.move_to_end(key)
+        if len(self._seen) > MAX_ENDPOINTS:
+            self._seen.popitem(last=False)
+        return is_warm(health)
 
     def _done(self, key: tuple[str, str], task: "asyncio.Task[bool]") -> None:
         if self._asking.get(key) is task:

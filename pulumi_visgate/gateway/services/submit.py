@@ -16,6 +16,7 @@ from pulumi_visgate.gateway.problems import Refused
 from pulumi_visgate.gateway.services.announce import Announcement, Courier, provisioning
 from pulumi_visgate.gateway.services.callbacks import Callbacks
 from pulumi_visgate.gateway.services.directory import Candidate, Directory
+from pulumi_visgate.gateway.services.history import Expectation, History
 from pulumi_visgate.gateway.services.ledgers import Ledgers
 from pulumi_visgate.gateway.services.placement import Asked
 from pulumi_visgate.gateway.services.provision import Found, Provisioner
@@ -27,7 +28,7 @@ from pulumi_visgate.gateway.settings import Settings
 from pulumi_visgate.runpod.errors import NotFound
 from pulumi_visgate.runpod.models.job import JobPolicy, JobRequest
 from visgate_contract.errors import ErrorCode
-from visgate_contract.jobs import JobInput
+from visgate_contract.jobs import JobInput, WarmUp
 from visgate_contract.signing import JobRef, new_task_id
 from visgate_contract.tasks import TaskInput
 
@@ -47,7 +48,8 @@ class Accepted:
         warmth: Whether a started worker is there.
         task_id: The gateway's id of the request.
         endpoint: Where it goes.
-        job_id: Public id of the job; None if there is none.
+        job_id: Public id of the job, or of the warm-up; None if there is none.
+        expected: What the next job of this endpoint, or this one, can expect; None while too little is known.
         replayed: It was accepted before, under the same idempotency key.
     """
 
@@ -55,6 +57,7 @@ class Accepted:
     task_id: str
     endpoint: Candidate
     job_id: str | None = None
+    expected: Expectation | None = None
     replayed: bool = False
 
 
@@ -109,6 +112,7 @@ class Submitter:
         courier: Delivers announcements.
         callbacks: Where Runpod reports the end of a job.
         ledgers: Where workers keep what became of events.
+        history: What recent jobs took.
         accepted: Told of each `job` and `deployment` that was accepted.
     """
 
@@ -122,6 +126,7 @@ class Submitter:
         courier: Courier,
         callbacks: Callbacks,
         ledgers: Ledgers,
+        history: History,
         accepted: Callable[[str, Accepted], None] = lambda _kind, _accepted: None,
     ) -> None:
         self._told = accepted
@@ -132,6 +137,7 @@ class Submitter:
         self._courier = courier
         self._callbacks = callbacks
         self._ledgers = ledgers
+        self._history = history
         self._readiness = Readiness()
         self._policy = JobPolicy(execution_timeout=settings.job_timeout_s * 1000, ttl=settings.job_ttl_s * 1000)
         self._replays = Replays[Accepted](settings.signing_key)
@@ -155,7 +161,10 @@ class Submitter:
                 found, warm = await self._placed(caller, asked, None, task_id, None), False
             if announcement is not None:
                 await announcement.acknowledged(self._settings.announce_wait_s)
-            accepted = Accepted(Warmth.WARM_READY if warm else Warmth.ACCEPTED_COLD, task_id, found.candidate)
+            job_id = None
+            if asked.warm_for_s is not None:
+                job_id = await self._warm_up(caller, found, task_id, asked.warm_for_s)
+            accepted = self._accepted(caller, found.candidate, task_id, warm=warm, job_id=job_id)
             self._told("deployment", accepted)
             return accepted
 
@@ -243,7 +252,7 @@ class Submitter:
         plan = None
         if matched is None:
             plan = await self._provisioner.plan(caller, asked, wish, params)
-        elif params is not None:
+        elif params is not None or asked.warm_for_s is not None:
             await self._provisioner.afford(caller, matched, asked)
         if announcement is not None:
             await announcement.permitted()
@@ -269,9 +278,32 @@ class Submitter:
                 health.cancel()
                 await asyncio.gather(health, return_exceptions=True)
         job_id = JobRef(endpoint.id, runpod_job_id, job.task_id).job_id(caller.webhook_secret)
-        accepted = Accepted(Warmth.WARM_READY if warm else Warmth.ACCEPTED_COLD, job.task_id, endpoint, job_id)
+        accepted = self._accepted(caller, endpoint, job.task_id, warm=warm, job_id=job_id)
         self._told("job", accepted)
         return accepted
+
+    def _accepted(
+        self, caller: Caller, endpoint: Candidate, task_id: str, *, warm: bool, job_id: str | None
+    ) -> Accepted:
+        alike = self._directory.alike(caller.user_hash, endpoint.id)
+        health = self._readiness.last(caller, endpoint.id)
+        expected = self._history.expect(alike, health, is_warm=warm)
+        warmth = Warmth.WARM_READY if warm else Warmth.ACCEPTED_COLD
+        return Accepted(warmth, task_id, endpoint, job_id, expected)
+
+    async def _warm_up(self, caller: Caller, found: Found, task_id: str, warm_for_s: int) -> str:
+        """Queue a job that loads the model, on an endpoint whose idle workers stay as long as is asked for.
+
+        Returns:
+            The public id of that job.
+        """
+        endpoint, upkeep = found.candidate, self._provisioner.upkeep
+        own_s, now_s = upkeep.idle_timeout_s(endpoint), endpoint.workers.idle_timeout
+        if own_s is not None and now_s is not None and now_s < warm_for_s:
+            await upkeep.change(caller, endpoint, endpoint.workers.changed(idle_timeout=warm_for_s))
+        wish = WarmUp(task_id=task_id, model_id=endpoint.model_id, warm_for_s=warm_for_s, idle_timeout_s=own_s)
+        runpod_job_id = await self._send(caller, found, JobRequest(input=wish.model_dump(), policy=self._policy))
+        return JobRef(endpoint.id, runpod_job_id, task_id).job_id(caller.webhook_secret)
 
     async def _run(self, caller: Caller, found: Found, order: Order, job: JobInput) -> str:
         ticket = (
@@ -290,6 +322,9 @@ class Submitter:
         webhook = self._callbacks.url(ticket)
         job = job.model_copy(update={"ledger": self._ledgers.grant(caller.user_hash, job.task_id, ticket)})
         request = JobRequest(input=job.model_dump(mode="json"), webhook=webhook, policy=self._policy)
+        return await self._send(caller, found, request)
+
+    async def _send(self, caller: Caller, found: Found, request: JobRequest) -> str:
         if not found.created:
             return (await caller.runpod.run_job(found.candidate.id, request)).id
         # A new endpoint reaches the job plane a moment after the control plane has answered.

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 from pulumi_visgate.gateway.caller import Caller
 from pulumi_visgate.gateway.services import deployments
 from pulumi_visgate.gateway.services.directory import Directory
+from pulumi_visgate.gateway.services.history import History
 from pulumi_visgate.gateway.services.observe import LastWords, Observer
 from pulumi_visgate.runpod.errors import RunpodError
 from pulumi_visgate.runpod.models.endpoint import WorkerStatus
@@ -118,14 +119,21 @@ class Diagnosis:
     Args:
         observer: Looks at endpoints.
         directory: What callers have.
+        history: What recent jobs took.
         now: Current time, time zone aware.
     """
 
     def __init__(
-        self, observer: Observer, directory: Directory, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        observer: Observer,
+        directory: Directory,
+        history: History,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._observer = observer
         self._directory = directory
+        self._history = history
         self._now = now
 
     async def of(self, caller: Caller, ref: JobRef, job: JobStatus) -> Waiting | None:
@@ -164,8 +172,20 @@ class Diagnosis:
                 "queue_position": max(0, queue.health.jobs.in_queue - 1),
                 "workers": queue.health.workers,
                 "log_tail": tuple(text for _, text in words.lines),
+                "estimated_s": self._estimated_s(queue, reason),
             }
         )
+
+    def _estimated_s(self, queue: Queue, reason: Reason) -> float | None:
+        """Return in how many seconds the job may begin, where something can be told from recent ones."""
+        if reason not in {Reason.QUEUED, Reason.STARTING}:
+            return None
+        alike = self._directory.alike(queue.caller.user_hash, queue.ref.endpoint_id)
+        expected = self._history.expect(alike, queue.health, is_warm=reason is Reason.QUEUED)
+        if expected is None:
+            return None
+        waited_s = 0.0 if reason is Reason.QUEUED else queue.waited_s or 0.0
+        return round(max(0.0, expected.start_s - waited_s), 1)
 
     async def _reason(self, queue: Queue) -> Reason:
         workers = queue.health.workers

@@ -8,9 +8,12 @@ import pytest
 from pulumi.runtime import rpc
 
 from pulumi_visgate import ArtifactCdn, GeoRoutedCache, InferencePlatform, VisgateError, WorkerImage
+from pulumi_visgate.gateway.settings import Settings as GatewaySettings
 from tests.unit.components.conftest import KEY, MODEL, PLATFORM, SIGNING_KEY, Recorder, run
 from visgate_contract.names import user_hash
 from visgate_contract.signing import derive_webhook_key, derive_webhook_secret, tenant_of
+
+LISTS = ("gpu_pools", "data_center_ids", "network_volumes")
 
 
 def test_the_platform_fits_together(recorder: Recorder) -> None:
@@ -37,12 +40,42 @@ def test_the_platform_fits_together(recorder: Recorder) -> None:
             "tasks": ["text2img"],
             "policy": "always_on",
             "network_volume_ids": pool["network_volume_ids"],
+            "gpu_pools": PLATFORM["gpu_pools"],
         }
+    ]
+    places = zip(pool["network_volume_ids"], PLATFORM["regions"], strict=True)
+    assert json.loads(env["VISGATE_GATEWAY_NETWORK_VOLUMES"]) == [
+        {"id": volume, "data_center_id": region} for volume, region in places
     ]
     assert env["VISGATE_GATEWAY_SIGNING_KEY"] == SIGNING_KEY
     assert env["VISGATE_GATEWAY_RUNPOD_JOBS_URL"] == "http://127.0.0.1:1/jobs/v2"
     assert env["VISGATE_GATEWAY_CDN_BASE_URL"] == "http://127.0.0.1/p-cdn"
     assert json.loads(env["VISGATE_GATEWAY_DATA_CENTER_IDS"]) == PLATFORM["regions"]
+
+
+def test_the_gateway_is_told_limits_and_pools(recorder: Recorder) -> None:
+    window = {"start": "09:00", "end": "18:00", "timezone": "Europe/Berlin", "min_workers": 2}
+    model = {**MODEL, "policy": "scheduled_warm", "windows": [window], "max_workers": 5, "gpu_pools": ["AMPERE_48"]}
+    limits = {"allow_unlisted_models": True, "max_job_usd": 0.5, "max_key_usd_per_day": 20.0}
+    run(lambda: InferencePlatform("p", {**PLATFORM, "models": [model], "limits": limits}))  # type: ignore[typeddict-item]  # built above
+    env = _revealed(recorder.made["p-gateway-service"][1]["env"])
+    [offer] = json.loads(env["VISGATE_GATEWAY_MODELS"])
+    assert (offer["max_workers"], offer["gpu_pools"]) == (5, ["AMPERE_48"])
+    assert offer["windows"][0]["timezone"] == "Europe/Berlin"
+    assert env["VISGATE_GATEWAY_ALLOW_UNLISTED_MODELS"] == "true"
+    assert (env["VISGATE_GATEWAY_MAX_JOB_USD"], env["VISGATE_GATEWAY_MAX_KEY_USD_PER_DAY"]) == ("0.5", "20.0")
+    assert "VISGATE_GATEWAY_ALLOW_PICKLES" not in env
+    read = GatewaySettings.model_validate(
+        {name.removeprefix("VISGATE_GATEWAY_").lower(): value for name, value in env.items() if "KEY" not in name}
+        | {"signing_key": SIGNING_KEY, "models": json.loads(env["VISGATE_GATEWAY_MODELS"])}
+        | {name: json.loads(env[f"VISGATE_GATEWAY_{name.upper()}"]) for name in LISTS}
+    )
+    assert read.models[0].windows[0].min_workers == 2
+
+
+def test_a_negative_budget_is_refused(recorder: Recorder) -> None:
+    with pytest.raises(VisgateError, match=r"limits\.max_job_usd"):
+        run(lambda: InferencePlatform("p", {**PLATFORM, "limits": {"max_job_usd": -1}}))  # type: ignore[typeddict-item]  # wrong on purpose
 
 
 def test_a_scheduled_model_has_a_schedule_beside_its_pool(recorder: Recorder) -> None:

@@ -23,7 +23,7 @@ from visgate_worker.artifacts import Uploader
 from visgate_worker.failures import JobFailedError
 from visgate_worker.handler import ColdStart, JobHandler, Services
 from visgate_worker.inputs import ImageInputs
-from visgate_worker.link import ActiveJob, Answers, Attempt, Emitted, Ended, Link, Message, parse
+from visgate_worker.link import ActiveJob, Answers, Attempt, Emitted, Ended, KeepWarm, Link, Message, parse
 from visgate_worker.logs import Masker
 from visgate_worker.model import LoadedModel
 from visgate_worker.runtime.base import OnStep
@@ -374,3 +374,56 @@ def test_cancelling_does_not_wait_for_a_model_that_is_still_loading(bench: Bench
     asyncio.run(cancel_when(bench, begun, lambda: None))
     assert not bench.model.done()
     assert bench.messages()[-1] == Ended(runpod_job_id="job-1", succeeded=False, counts_as_failure=False)
+
+
+def warm_up(**more: Any) -> dict[str, Any]:
+    given = {"task_id": TASK_ID, "model_id": "org/model", "warm_for_s": 600, "idle_timeout_s": 60}
+    return {"id": "warm-1", "input": given | more}
+
+
+def test_a_warm_up_waits_for_the_model_and_draws_nothing(bench: Bench) -> None:
+    bench.load()
+    result = as_runpod_holds_it(asyncio.run(bench.handler(warm_up())))
+    assert (result.error, result.load, result.artifacts) == (None, REPORT, ())
+    assert bench.messages() == [KeepWarm(warm_for_s=600, idle_timeout_s=60)]
+    drawn = bench.run()
+    assert drawn.load is not None
+    assert drawn.load.source == "memory"  # the first picture finds the model there
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"model_id": "org/other"}, "serves org/model, not org/other"),
+        ({"warm_for_s": 0}, "warm_for_s"),
+        ({"warm_for_s": 86_400}, "warm_for_s"),
+        ({"task_id": "x"}, "task_id"),
+    ],
+)
+def test_a_wrong_warm_up_is_refused_and_keeps_nobody(bench: Bench, wrong: dict[str, Any], said: str) -> None:
+    bench.load()
+    result = as_runpod_holds_it(asyncio.run(bench.handler(warm_up(**wrong))))
+    assert result.error is not None
+    assert result.error.code is ErrorCode.INVALID_REQUEST
+    assert said in result.error.detail
+
+
+def test_a_warm_up_tells_why_the_model_does_not_load(bench: Bench) -> None:
+    bench.model.set_exception(JobFailedError(f"no {CANARY}", hint="copy it", code=ErrorCode.MODEL_LOAD_FAILED))
+    result = as_runpod_holds_it(asyncio.run(bench.handler(warm_up())))
+    assert result.error is not None
+    assert (result.error.code, result.error.hint) == (ErrorCode.MODEL_LOAD_FAILED, "copy it")
+    assert CANARY not in result.error.detail
+
+
+def test_a_cancelled_warm_up_leaves_the_model_to_others(bench: Bench) -> None:
+    async def cancel_then_draw() -> dict[str, Any]:
+        waiting = asyncio.create_task(bench.handler(warm_up()))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        bench.load()
+        return await bench.handler(bench.job())
+
+    assert as_runpod_holds_it(asyncio.run(cancel_then_draw())).error is None

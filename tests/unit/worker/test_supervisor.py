@@ -83,6 +83,33 @@ def test_an_idle_worker_ends_and_the_policy_is_carried_out(
     assert [request.method for request in fresh_queue.control] == ([method] if method else [])
 
 
+@pytest.mark.parametrize(("seconds", "stop"), [(1, False), (600, True)], ids=["its time is over", "told to stop"])
+def test_a_warm_up_ends_with_the_endpoint_as_it_was(
+    supervised: "Callable[..., Worker]", fresh_queue: "RunpodQueue", seconds: int, stop: bool
+) -> None:
+    keep = f"serve(); link.send(KeepWarm(warm_for_s={seconds}, idle_timeout_s=60)); take(); end(succeeded=True,"
+    worker = supervised(f"{keep} counts_as_failure=False); wait()", VISGATE_IDLE_TIMEOUT_S="0.5")
+    if stop:
+        fresh_queue.until_status(TASK_ID, "started")  # so the supervisor has read what came before
+        worker.process.send_signal(signal.SIGTERM)
+    fresh_queue.server.until(lambda _: bool(fresh_queue.control), 30)
+    (request,) = fresh_queue.control
+    assert (request.method, request.json()) == ("PATCH", {"workers": {"idleTimeout": 60}})
+    assert worker.wait() == 0
+
+
+def test_the_last_of_two_warm_ups_counts(supervised: "Callable[..., Worker]", fresh_queue: "RunpodQueue") -> None:
+    keep = """
+        serve()
+        link.send(KeepWarm(warm_for_s=600, idle_timeout_s=60))
+        link.send(KeepWarm(warm_for_s=1, idle_timeout_s=90))
+        wait()
+    """
+    worker = supervised(keep, VISGATE_IDLE_TIMEOUT_S="0.5")
+    assert worker.wait() == 0
+    assert [request.json() for request in fresh_queue.control] == [{"workers": {"idleTimeout": 90}}]
+
+
 def test_a_hung_job_is_told_to_receiver_and_runpod_and_nothing_survives(
     supervised: "Callable[..., Worker]", fresh_queue: "RunpodQueue"
 ) -> None:

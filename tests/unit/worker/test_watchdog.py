@@ -7,7 +7,7 @@ from pydantic import SecretStr
 from visgate_contract.errors import ErrorCode
 from visgate_contract.events import Event, EventData, Status
 from visgate_contract.tasks import Task
-from visgate_worker.link import ActiveJob, Beat, Emitted, Ended, Fatal, Loaded, Mark, Ready
+from visgate_worker.link import ActiveJob, Beat, Emitted, Ended, Fatal, KeepWarm, Loaded, Mark, Ready
 from visgate_worker.settings import Settings, WatchdogAction
 from visgate_worker.watchdog import FATAL_GRACE_S, Cause, ControlError, EndpointControl, Watch, control_for
 
@@ -47,6 +47,15 @@ def test_idle_counts_from_the_last_job_and_not_while_one_runs() -> None:
     assert cause(one, 189) is None
     one.note(Beat(), 190)
     assert cause(one, 190) is Cause.IDLE
+
+
+def test_a_worker_that_is_kept_warm_is_not_idle_before_its_time_is_over() -> None:
+    one = watch()
+    one.note(KeepWarm(warm_for_s=300, idle_timeout_s=60), 10)
+    one.note(Beat(), 309)
+    assert cause(one, 309) is None
+    one.note(Beat(), 310)
+    assert cause(one, 310) is Cause.IDLE
 
 
 def test_without_an_idle_timeout_a_worker_waits_for_ever() -> None:

@@ -68,6 +68,35 @@ class JobInput(_Wire):
     ledger: LedgerGrant | None = None
 
 
+MAX_WARM_FOR_S = 3_600
+"""As long as Runpod lets an idle worker stay."""
+
+
+class WarmUp(_Wire):
+    """Input of a job that draws nothing: it brings the model into a worker, ahead of need, for a bounded time.
+
+    Runpod itself ends the time: the gateway gives the endpoint an idle timeout as long as `warm_for_s` before it queues
+    this job, and the idle time begins with the job's end. Its worker puts the former timeout back when the time is
+    over, or when it is told to stop earlier, so that later workers leave as soon as before.
+
+    Args:
+        task_id: Chosen by the gateway.
+        model_id: Hub id of the model; the worker refuses another one than it was started for.
+        warm_for_s: Seconds that the worker stays, from the moment that the model is loaded.
+        idle_timeout_s: The endpoint's own idle timeout, in seconds; None if it was left alone.
+    """
+
+    task_id: str = Field(pattern=r"^task_[0-9a-z]{26}$")
+    model_id: str = Field(min_length=1)
+    warm_for_s: int = Field(ge=1, le=MAX_WARM_FOR_S)
+    idle_timeout_s: int | None = Field(default=None, ge=1, le=MAX_WARM_FOR_S)
+
+    @classmethod
+    def is_meant(cls, given: object) -> bool:
+        """Tell whether a job's input is one of these."""
+        return isinstance(given, Mapping) and "warm_for_s" in given
+
+
 class JobProgress(_Wire):
     """What the worker reports through Runpod while a job runs: every event so far, oldest first, bounded."""
 

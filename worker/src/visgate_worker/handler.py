@@ -26,7 +26,7 @@ from visgate_contract.events import (
     Status,
     Timings,
 )
-from visgate_contract.jobs import JobError, JobInput, JobResult
+from visgate_contract.jobs import JobError, JobInput, JobResult, WarmUp
 from visgate_contract.signing import JobRef
 from visgate_contract.tasks import MAX_SEED, TaskInput, field_path, image_references
 from visgate_worker.adapters.base import Generation
@@ -34,7 +34,7 @@ from visgate_worker.artifacts import File, Uploader, file_of, sha256
 from visgate_worker.failures import CALLERS_OWN, JobCancelledError, JobFailedError, summary
 from visgate_worker.inputs import ImageInputs
 from visgate_worker.job_events import JobEvents
-from visgate_worker.link import ActiveJob, Answers, Attempt, Ended, Link, Mark
+from visgate_worker.link import ActiveJob, Answers, Attempt, Ended, KeepWarm, Link, Mark
 from visgate_worker.model import LoadedModel
 from visgate_worker.progress import LOAD_INTERVAL_S, LoadThrottle, ProgressReporter, SendUpdate, Throttle
 from visgate_worker.runtime.base import Clip, OnStep
@@ -104,6 +104,8 @@ class JobHandler:
         Returns:
             `JobResult.to_runpod()`; see `visgate_contract.jobs` for how a failure looks.
         """
+        if WarmUp.is_meant(job.get("input")):
+            return (await self._warm_up(job)).to_runpod()
         run = JobRun(self._services, job, is_first=not self._has_served)
         self._has_served = True
         working = asyncio.get_running_loop().run_in_executor(self._executor, run.execute)
@@ -115,6 +117,25 @@ class JobHandler:
             await asyncio.wait([working])
             raise
         return result.to_runpod()
+
+    async def _warm_up(self, job: dict[str, Any]) -> JobResult:
+        """Wait for the model and have the worker kept, without drawing anything."""
+        services = self._services
+        try:
+            wish = WarmUp.model_validate(job["input"])
+        except ValidationError as error:
+            return JobResult(task_id="", error=_invalid_input(error))
+        try:
+            _require_model(wish.model_id, services.settings)
+            model = await asyncio.shield(asyncio.wrap_future(services.model))
+        except VisgateError as error:
+            mask = services.mask
+            failure = JobError(code=error.code, detail=mask(error.detail), hint=mask(error.hint))
+            return JobResult(task_id=wish.task_id, error=failure)
+        is_first, self._has_served = not self._has_served, True
+        services.link.send(KeepWarm(warm_for_s=wish.warm_for_s, idle_timeout_s=wish.idle_timeout_s))
+        load = model.report if is_first else model.in_memory
+        return JobResult(task_id=wish.task_id, load=load, timings=Timings(load_s=load.seconds))
 
 
 class JobRun:
@@ -242,11 +263,7 @@ class JobRun:
             return tuple(file.result() for file in files)
 
     def _check(self, job_input: JobInput) -> None:
-        served = self._services.settings.model_id
-        if job_input.model_id != served:
-            detail = f"model_id: this worker serves {served}, not {job_input.model_id}."
-            hint = "Send the job to an endpoint of that model."
-            raise JobFailedError(detail, hint=hint, code=ErrorCode.INVALID_REQUEST)
+        _require_model(job_input.model_id, self._services.settings)
         given, wanted = len(job_input.uploads), job_input.params.artifact_count
         if given < wanted:
             detail = f"uploads: {given} given for {wanted} files."
@@ -355,6 +372,13 @@ class JobRun:
             error = JobFailedError(f"The worker failed: {summary(error)}", code=ErrorCode.INTERNAL)
         mask = self._services.mask
         return JobError(code=error.code, detail=mask(error.detail), hint=mask(error.hint))
+
+
+def _require_model(model_id: str, settings: Settings) -> None:
+    if model_id != settings.model_id:
+        detail = f"model_id: this worker serves {settings.model_id}, not {model_id}."
+        hint = "Send the job to an endpoint of that model."
+        raise JobFailedError(detail, hint=hint, code=ErrorCode.INVALID_REQUEST)
 
 
 def _invalid_input(error: ValidationError) -> JobError:

@@ -107,7 +107,20 @@ class Ended(_Message):
     counts_as_failure: bool
 
 
-Message = Beat | Ready | Loaded | Fatal | ActiveJob | Mark | Emitted | Ended
+class KeepWarm(_Message):
+    """The worker is to stay without a job.
+
+    Args:
+        warm_for_s: For how long, in seconds.
+        idle_timeout_s: What the endpoint's idle timeout is to be again then, in seconds; None if it was left alone.
+    """
+
+    kind: Literal["keep_warm"] = "keep_warm"
+    warm_for_s: int
+    idle_timeout_s: int | None
+
+
+Message = Beat | Ready | Loaded | Fatal | ActiveJob | Mark | Emitted | Ended | KeepWarm
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
 
 

@@ -82,6 +82,8 @@ class Supervisor:
         self._watch = Watch(settings, time.monotonic())
         self._deliverer = Deliverer(_signer(settings), answer=self._answer)
         self._stop = asyncio.Event()
+        self._ending = asyncio.Event()
+        self._warm: asyncio.Task[None] | None = None
 
     async def run(self, link_fd: int) -> int:
         """Run until the serving process has ended; returns the worker's exit status."""
@@ -90,6 +92,7 @@ class Supervisor:
             loop.add_signal_handler(number, self._stop.set)
         listener = loop.create_task(self._listen(link_fd))
         verdict = await self._until_over(listener)
+        self._ending.set()
         if verdict is None:
             await self._end_gracefully(self._settings.shutdown_grace_s)
             verdict = self._stopped_verdict()
@@ -102,6 +105,8 @@ class Supervisor:
         _kill(self._child)
         await asyncio.wait([listener], timeout=TERMINATE_LIMIT_S)
         await asyncio.gather(*(self._speak_for(job, verdict) for job in self._watch.jobs.values()))
+        if self._warm is not None:
+            await self._warm
         if not self._stop.is_set():
             await self._act()
         await self._deliverer.drain(self._settings.shutdown_grace_s)
@@ -145,6 +150,27 @@ class Supervisor:
                 self._deliverer.begin(message)
             case link.Emitted():
                 self._deliverer.submit(message.runpod_job_id, message.event)
+            case link.KeepWarm():
+                self._keep_warm(message)
+
+    def _keep_warm(self, wish: link.KeepWarm) -> None:
+        """Put the endpoint's idle timeout back when the time is over, or this worker ends; the last wish counts."""
+        if self._warm is not None:
+            self._warm.cancel()
+        self._warm = asyncio.create_task(self._cool_down(wish))
+
+    async def _cool_down(self, wish: link.KeepWarm) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ending.wait(), wish.warm_for_s)
+        control = control_for(self._settings)
+        if control is None or wish.idle_timeout_s is None:
+            return
+        try:
+            await control.set_idle_timeout(wish.idle_timeout_s)
+        except ControlError as error:
+            log.error("%s", error)  # noqa: TRY400, the message says all
+        else:
+            log.info("idle workers leave after %d s again", wish.idle_timeout_s)
 
     def _answer(self, attempt: link.Attempt) -> None:
         """Tell the serving process which attempt of a job it has begun."""

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from visgate_contract.errors import ErrorCode, VisgateError
-from visgate_worker.link import ActiveJob, Beat, Emitted, Ended, Fatal, Loaded, Message, Ready
+from visgate_worker.link import ActiveJob, Beat, Emitted, Ended, Fatal, KeepWarm, Loaded, Message, Ready
 from visgate_worker.settings import Settings, WatchdogAction
 
 log = logging.getLogger(__name__)
@@ -70,6 +70,7 @@ class Watch:
         self._failures = 0
         self._fatal: Fatal | None = None
         self._fatal_since = now
+        self._warm_until = now
         self.jobs: dict[str, ActiveJob] = {}
         self.last_sequences: dict[str, int] = {}
 
@@ -90,6 +91,8 @@ class Watch:
                 self.last_sequences[message.runpod_job_id] = 0
             case Emitted():
                 self.last_sequences[message.runpod_job_id] = message.event.data.sequence
+            case KeepWarm():
+                self._warm_until = now + message.warm_for_s
             case Ended():
                 self.jobs.pop(message.runpod_job_id, None)
                 self.last_sequences.pop(message.runpod_job_id, None)
@@ -150,7 +153,9 @@ class Watch:
 
     def _idle_verdict(self, now: float) -> Verdict | None:
         limit_s = self._settings.idle_timeout_s
-        if limit_s is None or self.jobs or not self._is_loaded or now - self._since < limit_s:
+        if limit_s is None or self.jobs or not self._is_loaded or now < self._warm_until:
+            return None
+        if now - self._since < limit_s:
             return None
         return Verdict(Cause.IDLE, f"There was no job for {limit_s:g} s.")
 
@@ -190,6 +195,14 @@ class EndpointControl:
             await self._request("PATCH", {"workers": {"min": 0, "max": 0}})
         elif action is WatchdogAction.DELETE:
             await self._request("DELETE", None)
+
+    async def set_idle_timeout(self, seconds: int) -> None:
+        """Let idle workers of the endpoint stay so long.
+
+        Raises:
+            ControlError: Runpod refused or could not be reached.
+        """
+        await self._request("PATCH", {"workers": {"idleTimeout": seconds}})
 
     async def _request(self, method: str, body: dict[str, object] | None) -> None:
         """Send `PATCH` or `DELETE /v2/serverless/{id}`; an endpoint that is gone already is what was wanted."""
