@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     )
     from pulumi_visgate.resources.account import account_user_hash
     from pulumi_visgate.resources.bucket import Bucket, BucketArgs
+    from pulumi_visgate.resources.container_image import ContainerImage, ContainerImageArgs
     from pulumi_visgate.resources.ecr_delegation import EcrDelegation, EcrDelegationArgs
     from pulumi_visgate.resources.endpoint import Endpoint, EndpointArgs
     from pulumi_visgate.resources.local_cdn import LocalCdn, LocalCdnArgs
@@ -72,6 +73,8 @@ __all__ = [
     "ArtifactCdnArgs",
     "Bucket",
     "BucketArgs",
+    "ContainerImage",
+    "ContainerImageArgs",
     "EcrDelegation",
     "EcrDelegationArgs",
     "Endpoint",
@@ -143,6 +146,7 @@ __all__ = [
 _MODULES = {
     "ArtifactCdn": "components.artifact_cdn",
     "Bucket": "resources.bucket",
+    "ContainerImage": "resources.container_image",
     "EcrDelegation": "resources.ecr_delegation",
     "Endpoint": "resources.endpoint",
     "Gateway": "components.gateway",

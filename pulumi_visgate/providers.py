@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pulumi_visgate.resources.bucket import BucketProvider
+    from pulumi_visgate.resources.container_image import ContainerImageProvider
     from pulumi_visgate.resources.ecr_delegation import EcrDelegationProvider
     from pulumi_visgate.resources.endpoint import EndpointProvider
     from pulumi_visgate.resources.local_cdn import LocalCdnProvider
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BucketProvider",
+    "ContainerImageProvider",
     "EcrDelegationProvider",
     "EndpointProvider",
     "LocalCdnProvider",
@@ -38,6 +40,7 @@ __all__ = [
 
 _MODULES = {
     "BucketProvider": "bucket",
+    "ContainerImageProvider": "container_image",
     "EcrDelegationProvider": "ecr_delegation",
     "EndpointProvider": "endpoint",
     "LocalCdnProvider": "local_cdn",

@@ -6,6 +6,8 @@ ResourceError        refused by a rule of this library, not by an API
 ├── InUse            cannot be removed while others use it
 ├── StoreError       the S3-compatible store refused, or does not support it
 ├── RolloutFailed    a new release did not reach the workers, or does not work there
+├── BuildFailed      an image could not be built or pushed
+├── RegistryError    the container registry refused, or does not answer
 └── HostError        the service host of the local cloud refused, or does not answer
 
 HubError             the model hub refused, or does not answer (pulumi_visgate.hub.errors)
@@ -81,6 +83,22 @@ class StoreError(ResourceError):
 
 class RolloutFailed(ResourceError):
     """A new release did not reach the workers, or does not work there."""
+
+
+class BuildFailed(ResourceError):
+    """An image could not be built or pushed."""
+
+
+class RegistryError(ResourceError):
+    """The container registry refused, or does not answer.
+
+    Args:
+        status: HTTP status of its answer; None when there was none.
+    """
+
+    def __init__(self, detail: str, *, hint: str = "", status: int | None = None) -> None:
+        super().__init__(detail, hint=hint)
+        self.status = status
 
 
 class HostError(ResourceError):
