@@ -13,6 +13,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),$(UV_VENV)/bin/uv)
 # `pulumi` finds the programs of the environment and the toolchain first.
 ENTER = export PATH="$(CURDIR)/.venv/bin:$$($(PYTHON3) tools/toolchain.py path):$$PATH"
 MARKED := not gpu and not live
+IMAGE_TOOLS := buildah debootstrap docker-registry busybox-static
 
 .PHONY: help
 help: ## this list
@@ -66,6 +67,11 @@ test: setup ## every tier: unit, contract, engine, e2e, chaos, canary
 	@$(PYTHON3) tools/toolchain.py ensure yaml
 	$(ENTER)
 	.venv/bin/pytest -m "$(MARKED)" -n 2 --dist loadgroup
+
+.PHONY: image-tools
+image-tools: ## what images are built with in tests: Debian's or Ubuntu's packages, as root
+	@apt-get update -qq
+	apt-get install -qq --yes --no-install-recommends $(IMAGE_TOOLS)
 
 .PHONY: test-engine
 test-engine: setup ## the tier with the real Pulumi engine
