@@ -83,6 +83,8 @@ class InferencePlatformArgs(TypedDict):
     """Seconds that a pool's running jobs are given when it goes; none when left out."""
     signing_key: NotRequired[pulumi.Input[str]]
     """Key that webhook secrets are derived from; made once and kept in the state when left out."""
+    previous_signing_key: NotRequired[pulumi.Input[str]]
+    """The one before, while what it has signed is still to be good; goes with `signing_key`."""
     force_destroy: NotRequired[bool]
     """Delete artifacts with the platform; off by default."""
     retain_data: NotRequired[bool]
@@ -140,6 +142,7 @@ class CheckedPlatform(ComponentArguments):
     rollout: dict[str, Any] | None = None
     drain_timeout_s: int | None = Field(default=None, ge=0)
     signing_key: object = None
+    previous_signing_key: object = None
     force_destroy: bool = False
     retain_data: bool | None = None
     limits: Limits = Field(default_factory=Limits)

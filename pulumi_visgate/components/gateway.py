@@ -92,6 +92,8 @@ class GatewayArgs(TypedDict):
 
     signing_key: pulumi.Input[str]
     """The platform's signing key; every user's webhook secret is derived from it."""
+    previous_signing_key: NotRequired[pulumi.Input[str | None]]
+    """The one before a rotation, while what it has signed is still to be good."""
     image: pulumi.Input[str]
     """Worker image of endpoints that the gateway creates."""
     gpu_pools: list[str]
@@ -138,6 +140,7 @@ class Limits(Arguments):
 
 class _Checked(ComponentArguments):
     signing_key: object
+    previous_signing_key: object = None
     image: object
     gpu_pools: list[str]
     models: list[dict[str, Any]]
@@ -183,6 +186,11 @@ class Gateway(pulumi.ComponentResource):
         family = Family(self, parts(given.target), args, transform)
         values: dict[str, pulumi.Input[Any]] = {
             "signing_key": args["signing_key"],
+            **(
+                {"previous_signing_key": args["previous_signing_key"]}
+                if args.get("previous_signing_key") is not None
+                else {}
+            ),
             "image": args["image"],
             "gpu_pools": given.gpu_pools,
             "data_center_ids": given.data_center_ids,

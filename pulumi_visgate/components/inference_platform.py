@@ -1,5 +1,6 @@
 """InferencePlatform: the whole platform in one component."""
 
+from dataclasses import dataclass
 from typing import Any, TypedDict, cast
 
 import pulumi
@@ -107,14 +108,14 @@ class InferencePlatform(pulumi.ComponentResource):
             "target": given.target if given.target == AWS else None,
         }
         cache = self._family.component("cache", GeoRoutedCache, f"{name}-cache", stored)
-        signing_key = self._signing_key(name, args.get("signing_key"))
+        keys = self._signing_keys(name, args)
         pools = [
-            self._pool(name, model, task, image=image.ref, cache=cache, signing_key=signing_key, given=given)
+            self._pool(name, model, task, image=image.ref, cache=cache, signing_key=keys.value, given=given)
             for model in given.models
             for task in model.tasks
         ]
-        cdn = self._cdn(name, args, given, keeps=keeps, signing_key=signing_key)
-        gateway = self._gateway(name, args, given, image=image.ref, cache=cache, cdn=cdn, signing_key=signing_key)
+        cdn = self._cdn(name, args, given, keeps=keeps, signing_key=keys.value)
+        gateway = self._gateway(name, args, given, image=image.ref, cache=cache, cdn=cdn, keys=keys)
         upkeep_usd = self._upkeep(name, args, given, pools, gateway) if given.target == AWS else 0.0
         self.gateway_url = gateway.url
         self.cdn_url = cdn.url
@@ -164,11 +165,12 @@ class InferencePlatform(pulumi.ComponentResource):
         image: pulumi.Output[str],
         cache: GeoRoutedCache,
         cdn: ArtifactCdn,
-        signing_key: pulumi.Output[str],
+        keys: "_SigningKeys",
     ) -> Gateway:
         in_aws = given.target == AWS
         wanted = {
-            "signing_key": signing_key,
+            "signing_key": keys.value,
+            "previous_signing_key": keys.previous,
             "image": image,
             "gpu_pools": given.gpu_pools,
             "data_center_ids": given.regions,
@@ -209,10 +211,14 @@ class InferencePlatform(pulumi.ComponentResource):
         )
         return aws.hourly_floor_usd
 
-    def _signing_key(self, name: str, given: pulumi.Input[str] | None) -> pulumi.Output[str]:
+    def _signing_keys(self, name: str, args: InferencePlatformArgs) -> "_SigningKeys":
+        given, previous = args.get("signing_key"), args.get("previous_signing_key")
         if given:
-            return pulumi.Output.secret(given)
-        return self._family.resource("signing_key", SigningKey, f"{name}-signing-key", {}).value
+            return _SigningKeys(
+                pulumi.Output.secret(given), None if previous is None else pulumi.Output.secret(previous)
+            )
+        made = self._family.resource("signing_key", SigningKey, f"{name}-signing-key", {})
+        return _SigningKeys(made.value, made.previous)
 
     def _pool(
         self,
@@ -284,6 +290,14 @@ def parts(target: str) -> tuple[str, ...]:
 
 def _month(hourly: float | None) -> float | None:
     return None if hourly is None else hourly * HOURS_A_MONTH
+
+
+@dataclass(frozen=True, slots=True)
+class _SigningKeys:
+    """The platform's signing key, and the one before a rotation."""
+
+    value: pulumi.Output[str]
+    previous: pulumi.Output[str | None] | None
 
 
 def _offer(model: Model, volume_ids: pulumi.Output[list[str]]) -> OfferedModel:

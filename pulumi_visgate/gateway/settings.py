@@ -223,6 +223,11 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return value
 
+    @field_validator("previous_signing_key", mode="before")
+    @classmethod
+    def _is_none_if_empty(cls, value: object) -> object:
+        return value or None
+
     @field_validator("signing_key", "previous_signing_key")
     @classmethod
     def _is_long_enough(cls, value: SecretStr | None) -> SecretStr | None:

@@ -1,4 +1,4 @@
-"""SigningKey: a random secret that is made once and lives, encrypted, in the state alone."""
+"""SigningKey: a random secret that is made once and lives, encrypted, in the state alone; with the one before it."""
 
 import hashlib
 import secrets
@@ -18,9 +18,11 @@ class SigningKeyInputs(Inputs):
 
     Args:
         rotation: Any text; another one makes another key.
+        keep_previous: Keep the former key beside the new one; so it is when left out.
     """
 
     rotation: str | None = None
+    keep_previous: bool | None = None
 
 
 class SigningKeyCrud(Crud):
@@ -28,15 +30,15 @@ class SigningKeyCrud(Crud):
 
     kind = "SigningKey"
     model = SigningKeyInputs
-    fixed = ("rotation",)
     notes = frozenset()
-    outputs = ("value",)
-    secret = frozenset({"value"})
+    outputs = ("value", "previous")
+    secret = frozenset({"value", "previous"})
 
     def create(self, inputs: Properties) -> tuple[str, dict[str, Any]]:
         """Make a key; the id tells nothing about it but that it is another one."""
         value = secrets.token_urlsafe(KEY_BYTES)
-        return f"key-{hashlib.sha256(value.encode()).hexdigest()[:12]}", dict(inputs) | {"value": value}
+        id_ = f"key-{hashlib.sha256(value.encode()).hexdigest()[:12]}"
+        return id_, dict(inputs) | {"value": value, "previous": None}
 
     def read(self, _id: str, props: Properties) -> Found:
         """Return what is known."""
@@ -44,8 +46,11 @@ class SigningKeyCrud(Crud):
         return Found(dict(props), known)
 
     def update(self, _id: str, olds: Properties, news: Properties) -> dict[str, Any]:
-        """Keep the key."""
-        return dict(news) | {"value": olds["value"]}
+        """Make another key when the rotation is another one; the former goes when it is not to be kept."""
+        value, previous = olds["value"], olds.get("previous")
+        if news.get("rotation") != olds.get("rotation"):
+            value, previous = secrets.token_urlsafe(KEY_BYTES), value
+        return dict(news) | {"value": value, "previous": None if news.get("keep_previous") is False else previous}
 
     def delete(self, _id: str, _props: Properties, /) -> None:
         """Forget it."""
@@ -61,7 +66,9 @@ class SigningKeyArgs(ResourceArgs, total=False):
     """Arguments of `SigningKey`."""
 
     rotation: pulumi.Input[str]
-    """Any text, such as a date; another one makes another key."""
+    """Any text, such as a date; another one makes another key, beside which the former one stays."""
+    keep_previous: pulumi.Input[bool]
+    """Keep the former key after a rotation, on by default; off once nothing that it has signed matters any more."""
 
 
 class SigningKey(VisgateResource, module="visgate", name="SigningKey"):
@@ -69,6 +76,8 @@ class SigningKey(VisgateResource, module="visgate", name="SigningKey"):
 
     value: pulumi.Output[str]
     """The key. Always secret."""
+    previous: pulumi.Output[str | None]
+    """The key before the last rotation, for `previous_signing_key` of the gateway. Always secret."""
 
     def __init__(
         self, resource_name: str, opts: pulumi.ResourceOptions | None = None, **args: Unpack[SigningKeyArgs]

@@ -44,7 +44,7 @@ TABLE: dict[str, tuple[str, dict[str, object], dict[str, object], str | None]] =
     "model": ("WarmPool", POOL, {**POOL, "model_id": "acme/other"}, "replace"),
     "policy": ("WarmPool", POOL, {**POOL, "policy": "always_on", "max_workers": 2}, "update"),
     "scheduled": ("WarmPool", POOL, {**POOL, "policy": "scheduled_warm", "windows": [WINDOW]}, "update"),
-    "rotated": ("SigningKey", {}, {"rotation": "2"}, "replace"),
+    "rotated": ("SigningKey", {}, {"rotation": "2"}, "update"),
 }
 
 
