@@ -94,6 +94,10 @@ bench: setup ## the benchmarks; writes bench/results.json
 	@$(ENTER)
 	.venv/bin/python -m bench
 
+.PHONY: bench-gpu
+bench-gpu: setup ## runtimes against the eager pipeline, where there is a GPU; writes bench/results_gpu.json
+	@.venv/bin/python -m bench.gpu_bench
+
 .PHONY: schema
 schema: setup ## write components/schema.json, from which other languages generate their SDKs
 	@.venv/bin/python components schema

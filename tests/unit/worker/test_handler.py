@@ -2,7 +2,7 @@ import asyncio
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from PIL import Image
 from visgate_contract.addresses import EgressPolicy
 from visgate_contract.capabilities import capability_of
 from visgate_contract.errors import ErrorCode
-from visgate_contract.events import Event, LoadProgress, LoadReport, Status
+from visgate_contract.events import Event, LoadProgress, LoadReport, RuntimeReport, Status
 from visgate_contract.jobs import JobProgress, JobResult
 from visgate_contract.signing import JobRef, derive_webhook_secret
 from visgate_worker import handler
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 SECRET = derive_webhook_secret("a signing key of a test platform", "0" * 64)
 TASK_ID = "task_" + "0" * 26
 CANARY = "canary-hugging-face-token"
+RUNTIME = RuntimeReport(name="eager", device="cpu", family="flux", peak_memory_bytes=5)
 REPORT = LoadReport(source="volume", size_bytes=123, seconds=0.5)
 
 
@@ -57,11 +58,17 @@ class FakeRuntime:
     def load(self, folder: Path) -> None:
         """Have nothing to load."""
 
-    def generate(self, generation: Generation, on_step: OnStep) -> Image.Image:
-        for step in range(1, generation.steps + 1):
+    def generate(self, batch: Sequence[Generation], on_step: OnStep) -> list[Any]:
+        for step in range(1, batch[0].steps + 1):
             self.before_step(step)
             on_step(step)
-        return Image.new("RGB", (64, 64), (generation.seed % 256, 0, 0))
+        return [Image.new("RGB", (64, 64), (one.seed % 256, 0, 0)) for one in batch]
+
+    def improve(self, check: OnStep = lambda _: None) -> bool:
+        return False
+
+    def report(self) -> RuntimeReport:
+        return RUNTIME
 
 
 @dataclass
@@ -154,9 +161,13 @@ def test_a_job_ends_ready_with_every_phase_reported(bench: Bench) -> None:
     ready = result.events[-1].data
     assert ready.artifacts == result.artifacts
     assert ready.load == result.load == REPORT
+    assert ready.runtime == result.runtime == RUNTIME
     assert result.timings is not None
     assert (result.timings.interpreter_s, result.timings.sdk_import_s) == (0.1, 0.2)
     assert (result.timings.framework_import_s, result.timings.load_s) == (3.0, 0.5)
+    assert result.timings.step_s is not None
+    assert 0 < result.timings.step_s <= result.timings.generate_s
+    assert result.timings.wait_s is not None
     assert result.timings.ttft_s is not None
     assert result.timings.total_s is not None
     assert result.timings.ttft_s <= result.timings.total_s

@@ -37,7 +37,7 @@ def draw(model: LoadedModel, **params: Any) -> list[bytes]:
 
 
 def picture(model: LoadedModel, call: Generation) -> Image.Image:
-    made = model.runtime.generate(call, lambda _: None)
+    (made,) = model.runtime.generate([call], lambda _: None)
     assert isinstance(made, Image.Image)
     return made
 
@@ -118,7 +118,7 @@ def test_steps_are_told_and_an_error_from_there_ends_the_generation(model: Loade
     asked = Text2ImgInput(prompt="x", width=64, height=64, steps=5)
     (call,) = model.adapter(asked.task).plan(asked, seed=1)
     told: list[int] = []
-    model.runtime.generate(call, told.append)
+    model.runtime.generate([call], told.append)
     assert told == [1, 2, 3, 4, 5]
     stop = threading.Event()
 
@@ -130,7 +130,7 @@ def test_steps_are_told_and_an_error_from_there_ends_the_generation(model: Loade
 
     told.clear()
     with pytest.raises(JobCancelledError):
-        model.runtime.generate(call, until_third)
+        model.runtime.generate([call], until_third)
     assert told == [1, 2, 3]
 
 
@@ -144,7 +144,7 @@ def test_values_that_the_pipeline_refuses_are_the_callers_matter(model: LoadedMo
     (call,) = model.adapter(Text2ImgInput(prompt="x").task).plan(Text2ImgInput(prompt="x", steps=1), seed=1)
     bad = type(call)({**call.arguments, "prompt": 5}, 1, 1)
     with pytest.raises(JobFailedError, match="StableDiffusionPipeline refused the request") as caught:
-        model.runtime.generate(bad, lambda _: None)
+        model.runtime.generate([bad], lambda _: None)
     assert caught.value.code is ErrorCode.INVALID_REQUEST
 
 
@@ -158,7 +158,7 @@ def test_a_failure_after_the_first_step_is_the_models(model: LoadedModel) -> Non
         raise ValueError(message)
 
     with pytest.raises(JobFailedError, match="ValueError: broken") as caught:
-        model.runtime.generate(call, fail)
+        model.runtime.generate([call], fail)
     assert caught.value.code is ErrorCode.GENERATION_FAILED
 
 

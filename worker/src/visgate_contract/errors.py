@@ -29,6 +29,7 @@ class ErrorCode(StrEnum):
     DEADLINE_EXCEEDED = "deadline_exceeded"
     MODEL_LOAD_FAILED = "model_load_failed"
     GENERATION_FAILED = "generation_failed"
+    OUT_OF_MEMORY = "out_of_memory"
     UPLOAD_FAILED = "upload_failed"
     CANCELLED = "cancelled"
     WORKER_FATAL = "worker_fatal"

@@ -8,13 +8,14 @@ VisgateError
 
 from visgate_contract.errors import ErrorCode, VisgateError
 
-# Failures that say nothing about the worker: the request was wrong or withdrawn.
+# Failures that say nothing about the worker: the request was wrong, too large or withdrawn.
 CALLERS_OWN = frozenset(
     {
         ErrorCode.INVALID_REQUEST,
         ErrorCode.TASK_NOT_SUPPORTED,
         ErrorCode.WEBHOOK_URL_REFUSED,
         ErrorCode.CANCELLED,
+        ErrorCode.OUT_OF_MEMORY,
     }
 )
 

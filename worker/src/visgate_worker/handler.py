@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,21 +23,23 @@ from visgate_contract.events import (
     LoadProgress,
     LoadReport,
     Progress,
+    RuntimeReport,
     Status,
     Timings,
 )
 from visgate_contract.jobs import JobError, JobInput, JobResult, WarmUp
 from visgate_contract.signing import JobRef
 from visgate_contract.tasks import MAX_SEED, TaskInput, field_path, image_references
-from visgate_worker.adapters.base import Generation
 from visgate_worker.artifacts import File, Uploader, file_of, sha256
+from visgate_worker.drawing import Drawing, OnProgress
 from visgate_worker.failures import CALLERS_OWN, JobCancelledError, JobFailedError, summary
 from visgate_worker.inputs import ImageInputs
 from visgate_worker.job_events import JobEvents
+from visgate_worker.lane import Lane
 from visgate_worker.link import ActiveJob, Answers, Attempt, Ended, KeepWarm, Link, Mark
 from visgate_worker.model import LoadedModel
 from visgate_worker.progress import LOAD_INTERVAL_S, LoadThrottle, ProgressReporter, SendUpdate, Throttle
-from visgate_worker.runtime.base import Clip, OnStep
+from visgate_worker.runtime.base import Clip
 from visgate_worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -69,6 +71,7 @@ class Services:
         mask: Removes secrets from text.
         cold_start: For the timings of the first job.
         loading: Tells how far the model is while it is on its way.
+        lane: The device.
     """
 
     settings: Settings
@@ -81,10 +84,11 @@ class Services:
     mask: Callable[[str], str]
     cold_start: ColdStart
     loading: Callable[[], LoadProgress | None] = lambda: None
+    lane: Lane = field(default_factory=Lane)
 
 
 class JobHandler:
-    """The handler that the Runpod SDK calls, one job at a time.
+    """The handler that the Runpod SDK calls, with as many jobs at a time as the settings allow.
 
     Args:
         services: What every job uses.
@@ -92,7 +96,7 @@ class JobHandler:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="job")
+        self._executor = ThreadPoolExecutor(services.settings.max_batch, thread_name_prefix="job")
         self._has_served = False
 
     async def __call__(self, job: dict[str, Any]) -> dict[str, Any]:
@@ -157,6 +161,8 @@ class JobRun:
         self._runpod_job_id = str(job.get("id"))
         self._finished: Event | None = None
         self._load: LoadReport | None = None
+        self._runtime: RuntimeReport | None = None
+        self._drawing: Drawing | None = None
         self._timings: dict[str, float | None] = {}
 
     def cancel(self) -> None:
@@ -231,7 +237,12 @@ class JobRun:
         self._services.link.send(Ended(runpod_job_id=self._runpod_job_id, succeeded=True, counts_as_failure=False))
         data = event.data
         return JobResult(
-            task_id=job_input.task_id, artifacts=data.artifacts, timings=data.timings, load=data.load, events=(event,)
+            task_id=job_input.task_id,
+            artifacts=data.artifacts,
+            timings=data.timings,
+            load=data.load,
+            runtime=data.runtime,
+            events=(event,),
         )
 
     def _work(self, job_input: JobInput) -> tuple[Artifact, ...]:
@@ -244,23 +255,32 @@ class JobRun:
         model = self._await_model()
         seed = params.seed if params.seed is not None else secrets.randbelow(MAX_SEED - params.artifact_count)
         generations = model.adapter(params.task).plan(params, seed=seed, images=images)
-        steps = sum(generation.steps for generation in generations)
-        throttle = Throttle(steps)
+        drawing = self._drawing = Drawing(self._services.lane, model.runtime, generations, self._on_progress())
+        files: list[Future[Artifact]] = []
+        try:
+            # A picture is encoded and uploaded while the next one is generated.
+            with ThreadPoolExecutor(1, thread_name_prefix="artifact") as store:
+                for n, generation in enumerate(generations):
+                    made = drawing.take(n)
+                    self._timings.setdefault("ttft_s", time.perf_counter() - self._taken)
+                    files.append(store.submit(self._store, job_input, n, made, generation.seed))
+                    del made
+                return tuple(file.result() for file in files)
+        finally:
+            drawing.close()
 
-        def on_step(done: int) -> None:
+    def _on_progress(self) -> OnProgress:
+        throttle: Throttle | None = None
+
+        def on_progress(done: int, steps: int) -> None:
+            nonlocal throttle
             self._check_cancelled()
             self._services.link.send(Mark())
+            throttle = throttle or Throttle(steps)
             if throttle.is_due(done):
-                self._emit(Status.PROGRESS, progress=Progress(step=min(done, steps), steps=steps))
+                self._emit(Status.PROGRESS, progress=Progress(step=done, steps=steps))
 
-        on_step(0)
-        files: list[Future[Artifact]] = []
-        # A picture is encoded and uploaded while the next one is generated.
-        with ThreadPoolExecutor(1, thread_name_prefix="artifact") as store:
-            for n, generation in enumerate(generations):
-                picture = self._generate(model, generation, on_step, before=n * generation.steps)
-                files.append(store.submit(self._store, job_input, n, picture, generation.seed))
-            return tuple(file.result() for file in files)
+        return on_progress
 
     def _check(self, job_input: JobInput) -> None:
         _require_model(job_input.model_id, self._services.settings)
@@ -278,13 +298,6 @@ class JobRun:
         self._add("input_s", began)
         return images
 
-    def _generate(self, model: LoadedModel, generation: Generation, on_step: OnStep, *, before: int) -> "Image | Clip":
-        began = time.perf_counter()
-        picture = model.runtime.generate(generation, lambda done: on_step(before + done))
-        self._add("generate_s", began)
-        self._timings.setdefault("ttft_s", time.perf_counter() - self._taken)
-        return picture
-
     def _await_model(self) -> LoadedModel:
         loading, throttle = self._services.model, LoadThrottle()
         loading.add_done_callback(lambda _: self._wake.set())
@@ -299,9 +312,10 @@ class JobRun:
             start = self._services.cold_start
             self._timings |= {"interpreter_s": start.interpreter_s, "sdk_import_s": start.sdk_import_s}
             self._timings |= {"framework_import_s": model.framework_import_s, "load_s": model.report.seconds}
-            self._timings["find_s"] = model.find_s
+            self._timings |= {"find_s": model.find_s, "warm_up_s": model.warm_up_s}
         else:
             self._load = model.in_memory
+        self._runtime = model.runtime.report()
         return model
 
     def _store(self, job_input: JobInput, n: int, made: "Image | Clip", seed: int) -> Artifact:
@@ -337,12 +351,17 @@ class JobRun:
         self, job_input: JobInput, *, artifacts: tuple[Artifact, ...] = (), error: JobError | None = None
     ) -> JobResult:
         self._timings["total_s"] = time.perf_counter() - self._taken
+        if drawing := self._drawing:
+            self._timings |= {"wait_s": drawing.wait_s, "generate_s": drawing.generate_s, "step_s": drawing.step_s}
+            self._runtime = drawing.report or self._runtime
         timings = Timings.model_validate(
             {name: None if value is None else round(value, 6) for name, value in self._timings.items()}
         )
         status = Status.READY if error is None else Status.FAILED
         event_error = None if error is None else EventError.model_validate(error.model_dump())
-        events = self._events.end(status, load=self._load, artifacts=artifacts, timings=timings, error=event_error)
+        events = self._events.end(
+            status, load=self._load, runtime=self._runtime, artifacts=artifacts, timings=timings, error=event_error
+        )
         counts = error is not None and error.code not in CALLERS_OWN
         self._services.link.send(
             Ended(runpod_job_id=self._runpod_job_id, succeeded=error is None, counts_as_failure=counts)
@@ -352,12 +371,13 @@ class JobRun:
             artifacts=artifacts,
             timings=timings,
             load=self._load,
+            runtime=self._runtime,
             error=error,
             events=events,
         )
 
     def _emit(self, status: Status, **more: Any) -> None:
-        self._events.emit(status, load=self._load, **more)
+        self._events.emit(status, load=self._load, runtime=self._runtime, **more)
 
     def _check_cancelled(self) -> None:
         if self._cancelled.is_set():

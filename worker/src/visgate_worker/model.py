@@ -16,7 +16,7 @@ from visgate_worker.adapters.adapter import Adapter
 from visgate_worker.adapters.signatures import signature_of
 from visgate_worker.failures import JobFailedError, summary
 from visgate_worker.runtime.base import Runtime
-from visgate_worker.settings import Settings, Verify
+from visgate_worker.settings import Settings, Verify, WarmUp
 from visgate_worker.sources.folder import ModelFolder
 from visgate_worker.sources.search import Places, Report, find_model
 
@@ -34,6 +34,7 @@ class LoadedModel:
         report: Where it came from.
         framework_import_s: Seconds that importing torch and diffusers took.
         find_s: What finding it took.
+        warm_up_s: What looking for a better runtime took before the first job, if that was done.
     """
 
     model_id: str
@@ -42,6 +43,7 @@ class LoadedModel:
     report: LoadReport
     framework_import_s: float
     find_s: float = 0.0
+    warm_up_s: float | None = None
     _adapters: dict[Task, Adapter] = field(default_factory=dict, repr=False)
 
     def adapter(self, task: Task) -> Adapter:
@@ -137,21 +139,23 @@ def import_frameworks(capability: Capability) -> float:
     return Frameworks().wait(capability)
 
 
-def load(found: FoundModel, *, framework_import_s: float) -> LoadedModel:
-    """Bring a model to the device with the eager runtime.
+def load(found: FoundModel, settings: Settings | None = None, *, framework_import_s: float) -> LoadedModel:
+    """Bring a model to the device, with the best runtime that is known to work there.
 
     Args:
         found: What `find` returned.
+        settings: The worker's settings; those of a worker that was told nothing when left out.
         framework_import_s: What `import_frameworks` returned.
 
     Raises:
         VisgateError: `model_load_failed`.
     """
-    from visgate_worker.runtime.eager import EagerRuntime  # noqa: PLC0415, brings torch and diffusers
+    from visgate_worker.runtime.choice import runtime_for  # noqa: PLC0415, brings torch and diffusers
 
     began = time.perf_counter()
     with as_load_failure():
-        runtime = EagerRuntime()
+        settings = settings or Settings(model_id=found.model_id)
+        runtime = runtime_for(found.capability, settings)
         runtime.load(found.folder.path)
         seconds = found.seconds + time.perf_counter() - began
         folder = found.folder
@@ -164,8 +168,19 @@ def load(found: FoundModel, *, framework_import_s: float) -> LoadedModel:
             repaired_files=folder.repaired_files,
         )
     log.info("model %s loaded from %s: %d bytes in %.3f s", found.model_id, report.source, report.size_bytes, seconds)
+    warm_up_s = None
+    if settings.warm_up is WarmUp.START:
+        began = time.perf_counter()
+        runtime.improve()
+        warm_up_s = round(time.perf_counter() - began, 6)
     return LoadedModel(
-        found.model_id, runtime, found.capability, report, framework_import_s, find_s=round(found.seconds, 6)
+        found.model_id,
+        runtime,
+        found.capability,
+        report,
+        framework_import_s,
+        find_s=round(found.seconds, 6),
+        warm_up_s=warm_up_s,
     )
 
 

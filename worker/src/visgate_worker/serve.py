@@ -19,10 +19,10 @@ from pydantic import ValidationError
 from visgate_contract.addresses import EgressPolicy
 from visgate_contract.errors import VisgateError
 from visgate_contract.events import LoadProgress
-from visgate_worker.link import LINK_FD_ENV, Answers, Beat, Fatal, Link, Loaded, Ready
+from visgate_worker.link import LINK_FD_ENV, Answers, Beat, Fatal, Link, Loaded, Mark, Ready
 from visgate_worker.logs import Masker, log_to
 from visgate_worker.model import Frameworks, LoadedModel, as_load_failure, find, load
-from visgate_worker.settings import Settings
+from visgate_worker.settings import Settings, WarmUp
 from visgate_worker.sources.folder import ModelFolder
 from visgate_worker.sources.read_ahead import ReadAhead
 
@@ -69,6 +69,7 @@ def _serve(settings: Settings, link: Link, answers: Answers, interpreter_s: floa
     from visgate_worker.artifacts import Uploader  # noqa: PLC0415, with the SDK's imports already done
     from visgate_worker.handler import ColdStart, JobHandler, Services  # noqa: PLC0415
     from visgate_worker.inputs import ImageInputs  # noqa: PLC0415
+    from visgate_worker.lane import Lane  # noqa: PLC0415
 
     handler = JobHandler(
         Services(
@@ -82,6 +83,7 @@ def _serve(settings: Settings, link: Link, answers: Answers, interpreter_s: floa
             mask=mask,
             cold_start=ColdStart(interpreter_s, sdk_import_s),
             loading=lambda: start.progress,
+            lane=Lane(max_batch=settings.max_batch, when_idle=start.improve),
         )
     )
 
@@ -115,12 +117,12 @@ class _Start:
         threading.Thread(target=self._load, name="loader", daemon=True).start()
 
     def __call__(self, _current: int) -> int:
-        """Return how many jobs may run at once: one."""
+        """Return how many jobs may run at once."""
         if self._beating is None:
             self._beating = asyncio.get_running_loop().create_task(self._beat())
             self._link.send(Ready())
             self._is_running.set()
-        return 1
+        return self._settings.max_batch
 
     async def _beat(self) -> None:
         interval_s = min(BEAT_INTERVAL_S, self._settings.hang_timeout_s / 4)
@@ -136,7 +138,7 @@ class _Start:
                 self._read_ahead(found.folder)
                 framework_import_s = frameworks.wait(found.capability)
                 self._is_running.wait()
-                model = load(found, framework_import_s=framework_import_s)
+                model = load(found, self._settings, framework_import_s=framework_import_s)
         except VisgateError as error:
             log.exception("the worker cannot serve its model")
             self._link.send(Fatal(code=error.code, detail=self._mask(error.detail), hint=self._mask(error.hint)))
@@ -144,6 +146,11 @@ class _Start:
         else:
             self._link.send(Loaded())
             self.model.set_result(model)
+
+    def improve(self) -> None:
+        """Look for a better runtime, or keep what the present one has compiled; on the device's thread."""
+        if self._settings.warm_up is not WarmUp.OFF:
+            self.model.result().runtime.improve(lambda _step: self._link.send(Mark()))
 
     def _report(self, progress: LoadProgress) -> None:
         self.progress = progress

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 from visgate_contract.errors import ErrorCode, VisgateError
 from visgate_contract.jobs import MODEL_ID_ENV, MODEL_REVISION_ENV, WEBHOOK_KEY_ENV, WEBHOOK_SECRET_ENV
 from visgate_contract.signing import WEBHOOK_KEY_PREFIX, WEBHOOK_SECRET_PREFIX
+from visgate_worker.runtime.recipe import Policy
 
 
 class SettingsError(VisgateError):
@@ -26,6 +27,14 @@ class WatchdogAction(StrEnum):
     NONE = "none"
     SCALE_TO_ZERO = "scale_to_zero"
     DELETE = "delete"
+
+
+class WarmUp(StrEnum):
+    """When a better runtime is looked for."""
+
+    OFF = "off"
+    START = "start"
+    IDLE = "idle"
 
 
 class Verify(StrEnum):
@@ -83,6 +92,9 @@ _ENVIRONMENT: Mapping[str, str] = {
     "models_url": "VISGATE_MODELS_URL",
     "models_token": "VISGATE_MODELS_TOKEN",
     "verify": "VISGATE_VERIFY",
+    "runtime": "VISGATE_RUNTIME",
+    "warm_up": "VISGATE_WARM_UP",
+    "max_batch": "VISGATE_MAX_BATCH",
     "idle_timeout_s": "VISGATE_IDLE_TIMEOUT_S",
     "watchdog_action": "VISGATE_WATCHDOG_ACTION",
     "max_failures": "VISGATE_MAX_FAILURES",
@@ -114,6 +126,9 @@ class Settings(BaseModel):
         models_url: Base of the platform's model store: `models/<org>/<name>/` is below it.
         models_token: Sent to the store's own host as a bearer token.
         verify: How a cached model is checked before it is loaded: sizes, or every byte.
+        runtime: How the model is executed; see `runtime.recipe.Policy`.
+        warm_up: When a better runtime is looked for: never, before the first job, or while no job waits.
+        max_batch: Small pictures that are drawn at once, and jobs that are taken at once.
         idle_timeout_s: Seconds without a job after which the worker ends; never when left out.
         watchdog_action: What the watchdog does to the endpoint.
         max_failures: Failed jobs in a row after which the watchdog acts.
@@ -142,6 +157,9 @@ class Settings(BaseModel):
     models_url: Annotated[str | None, AfterValidator(_models_url)] = None
     models_token: SecretStr | None = None
     verify: Verify = Verify.SIZE
+    runtime: Policy = Policy.AUTO
+    warm_up: WarmUp = WarmUp.IDLE
+    max_batch: int = Field(default=1, ge=1, le=32)
     idle_timeout_s: Seconds | None = None
     watchdog_action: WatchdogAction = WatchdogAction.NONE
     max_failures: int = Field(default=3, ge=1)
@@ -157,6 +175,12 @@ class Settings(BaseModel):
     job_done_url: str | None = None
     endpoint_id: str | None = None
     worker_id: str | None = None
+
+    @property
+    def kept_path(self) -> Path:
+        """Where to keep what the next worker should find: the volume, or this machine where there is none."""
+        is_there = self.volume_path.is_dir() and os.access(self.volume_path, os.W_OK)
+        return self.volume_path if is_there else self.cache_path.expanduser()
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Self:

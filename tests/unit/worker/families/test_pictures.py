@@ -17,10 +17,10 @@ def test_the_parts_are_not_loaded_a_second_time(serve_family: "Callable[[str], S
     served = serve_family("stable-diffusion")
     served.files(task="image2img", image=RED, strength=1.0)
     runtime: Any = served.model.runtime
-    (made,) = runtime._made_of_it.values()
+    (made,) = runtime._eager._made_of_it.values()
     assert type(made).__name__ == "StableDiffusionImg2ImgPipeline"
-    assert made.unet is runtime._loaded.unet
-    assert made.vae is runtime._loaded.vae
+    assert made.unet is runtime._eager.pipeline.unet
+    assert made.vae is runtime._eager.pipeline.vae
 
 
 def test_sizes_follow_the_picture_unless_they_are_asked_for(serve_family: "Callable[[str], Served]") -> None:

@@ -1,8 +1,11 @@
 """What an adapter makes of a job: calls of a pipeline."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any
+
+# Arguments in which pictures that are drawn at once may differ.
+PER_PICTURE = frozenset({"prompt", "negative_prompt"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +25,21 @@ class Generation:
     steps: int
     pipeline: str | None = None
     fps: int | None = None
+
+    def key(self) -> Hashable | None:
+        """Return what generations share that can be drawn at once; None for one that has to be drawn alone."""
+        if self.fps is not None:
+            return None
+        alike = tuple(sorted((name, value) for name, value in self.arguments.items() if name not in PER_PICTURE))
+        others = tuple(getattr(self, one.name) for one in fields(self) if one.name not in {"arguments", "seed"})
+        key = (alike, frozenset(PER_PICTURE & self.arguments.keys()), others)
+        try:
+            hash(key)
+        except TypeError:  # a picture is among them
+            return None
+        return key
+
+    def pixels(self) -> int | None:
+        """Return width times height, if the call names them."""
+        width, height = self.arguments.get("width"), self.arguments.get("height")
+        return int(width) * int(height) if width and height else None

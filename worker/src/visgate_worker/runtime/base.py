@@ -1,10 +1,11 @@
 """The shape of a runtime; imports no framework."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from visgate_contract.events import RuntimeReport
 from visgate_worker.adapters.base import Generation
 
 if TYPE_CHECKING:
@@ -38,10 +39,18 @@ class Runtime(Protocol):
         """Bring the model from a diffusers folder to the device."""
         ...
 
-    def generate(self, generation: Generation, on_step: OnStep) -> "Image | Clip":
-        """Run one call and return its picture or clip.
+    def generate(self, batch: Sequence[Generation], on_step: OnStep) -> "list[Image | Clip]":
+        """Run one call for generations that differ in nothing but prompt and seed, and return what it made, in order.
 
         Raises:
             JobFailedError: The pipeline refused the values, failed, or withheld the picture.
         """
+        ...
+
+    def improve(self, check: OnStep = ...) -> bool:
+        """Try what might be better while nothing waits; returns whether something else runs from now on."""
+        ...
+
+    def report(self) -> RuntimeReport:
+        """Say what runs the model, and the most memory held since the last report."""
         ...

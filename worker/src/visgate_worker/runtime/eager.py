@@ -1,10 +1,9 @@
-"""The pipeline as its authors wrote it, on CUDA or the CPU: works for every model.
+"""The pipeline as its authors wrote it, on CUDA or the CPU: works for every model."""
 
-When the GPU's memory does not suffice, the parts of the pipeline move to the GPU one at a time from then on.
-"""
-
+import gc
 import inspect
 import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +12,11 @@ import torch
 import transformers
 
 from visgate_contract.errors import ErrorCode, VisgateError
-from visgate_worker.adapters.base import Generation
+from visgate_worker.adapters.base import PER_PICTURE, Generation
 from visgate_worker.adapters.signatures import signature_of
 from visgate_worker.failures import JobFailedError, summary
 from visgate_worker.runtime.base import Clip, OnStep
+from visgate_worker.runtime.recipe import Placement
 from visgate_worker.sources.folder import ModelFolder
 
 if TYPE_CHECKING:
@@ -51,13 +51,18 @@ class EagerRuntime:
     """Runs a diffusers pipeline without any optimisation of our own."""
 
     def __init__(self) -> None:
-        self.device, self._dtype = best_device()
+        self.device, self.dtype = best_device()
+        self.placement = Placement.DEVICE
         self._loaded: Any = None
         self._made_of_it: dict[str, Any] = {}
-        self._offloads = False
         self._offloaded: Any = None
         diffusers.utils.logging.disable_progress_bar()
         transformers.utils.logging.disable_progress_bar()
+
+    @property
+    def pipeline(self) -> Any:
+        """The loaded pipeline."""
+        return self._loaded
 
     def class_of(self, pipeline: str) -> type:
         """Return the loaded class, or another of diffusers by its name."""
@@ -65,49 +70,96 @@ class EagerRuntime:
         found: type = loaded if pipeline == loaded.__name__ else getattr(diffusers, pipeline, loaded)
         return found
 
-    def load(self, folder: Path) -> None:
-        """Load from a diffusers folder; on CUDA straight to the device.
+    def load(
+        self,
+        folder: Path,
+        placement: Placement = Placement.DEVICE,
+        *,
+        prepare: Callable[[Any], object] | None = None,
+    ) -> None:
+        """Load from a diffusers folder; on CUDA straight to the device, unless its weights are to be elsewhere.
+
+        Args:
+            folder: The model.
+            placement: Where its weights are while nothing needs them.
+            prepare: Changes the pipeline before its weights go there.
 
         Raises:
             JobFailedError: The folder holds no pipeline that diffusers can build (`model_load_failed`).
+            torch.OutOfMemoryError: The GPU's memory does not suffice.
         """
-        variant = ModelFolder(folder, "volume").variant()
-        placement = {"device_map": "cuda"} if self.device == "cuda" else {}
+        self.unload()
+        goes_there = self.device == "cuda" and placement is Placement.DEVICE
+        straight = {"device_map": "cuda"} if goes_there and prepare is None else {}
         try:
             self._loaded = diffusers.DiffusionPipeline.from_pretrained(
-                folder, dtype=self._dtype, variant=variant, local_files_only=True, **placement
+                folder,
+                dtype=self.dtype,
+                variant=ModelFolder(folder, "volume").variant(),
+                local_files_only=True,
+                **straight,
             )
         except torch.OutOfMemoryError:
-            self._loaded = diffusers.DiffusionPipeline.from_pretrained(
-                folder, dtype=self._dtype, variant=variant, local_files_only=True
-            )
-            self._offload()
+            raise
         except Exception as error:
             detail = f"The model could not be loaded: {summary(error)}"
             raise JobFailedError(detail, hint="Copy the model again.", code=ErrorCode.MODEL_LOAD_FAILED) from error
         self._loaded.set_progress_bar_config(disable=True)
+        self.placement = placement
+        if prepare is not None:
+            prepare(self._loaded)
+            if goes_there:
+                self._loaded.to(self.device)
+        if placement is Placement.LAYERS:
+            device = torch.device(self.device)
+            self._loaded.enable_group_offload(device, offload_type="leaf_level", use_stream=device.type == "cuda")
 
-    def generate(self, generation: Generation, on_step: OnStep) -> "Image | Clip":
-        """Run one call, with its own random generator on the CPU, so that every device draws the same noise.
+    def unload(self) -> None:
+        """Let go of the model and of the memory that it took."""
+        self._made_of_it.clear()
+        self._loaded = self._offloaded = None
+        free_memory()
+
+    def generate(self, batch: Sequence[Generation], on_step: OnStep) -> "list[Image | Clip]":
+        """Run one call, each picture with its own random generator on the CPU, so that every device draws the same.
 
         Raises:
             JobFailedError: The pipeline refused the values (`invalid_request`), failed, or withheld the picture.
+            torch.OutOfMemoryError: The GPU's memory does not suffice.
         """
-        try:
-            return self._call(generation, on_step)
-        except torch.OutOfMemoryError:
-            if self.device == "cpu" or self._offloads:
-                detail = "The GPU's memory does not suffice for this picture."
-                raise JobFailedError(detail, hint="Ask for a smaller picture or use a larger GPU.") from None
-        self._offload()
-        return self._call(generation, on_step)
+        steps_done = 0
 
-    def _offload(self) -> None:
-        log.warning("the GPU's memory does not suffice: parts of the model move to it one at a time from now on")
-        torch.cuda.empty_cache()
-        self._loaded.reset_device_map()
-        self._made_of_it.clear()
-        self._offloads = True
+        def after_step(_pipeline: object, step: int, _timestep: object, tensors: dict[str, Any]) -> dict[str, Any]:
+            nonlocal steps_done
+            steps_done = step + 1
+            on_step(steps_done)
+            return tensors
+
+        first = batch[0]
+        pipeline = self._pipeline(first.pipeline)
+        arguments = _together(batch)
+        takes = signature_of(type(pipeline)).takes
+        if "callback_on_step_end" in takes:
+            arguments["callback_on_step_end"] = after_step
+        elif "callback" in takes:  # older pipelines
+            arguments["callback"] = lambda step, timestep, _latents: after_step(None, step, timestep, {})
+        try:
+            output = pipeline(**arguments)
+        except (VisgateError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise torch.OutOfMemoryError(str(error)) from error
+            refused = steps_done == 0 and isinstance(error, ValueError)
+            code = ErrorCode.INVALID_REQUEST if refused else ErrorCode.GENERATION_FAILED
+            detail = f"{type(pipeline).__name__} {'refused the request' if refused else 'failed'}: {summary(error)}"
+            raise JobFailedError(detail, code=code) from error
+        if first.fps is not None:
+            return [Clip(frames, first.fps) for frames in output.frames]
+        if any(getattr(output, "nsfw_content_detected", None) or ()):
+            detail = "The model's safety checker withheld the picture."
+            raise JobFailedError(detail, hint="Change the prompt or the seed.", code=ErrorCode.INVALID_REQUEST)
+        return list(output.images)
 
     def _pipeline(self, name: str | None) -> Any:
         """Return the pipeline of a class: the loaded one, or one of the same parts, which costs no memory."""
@@ -118,43 +170,36 @@ class EagerRuntime:
                 self._made_of_it[name] = of_the_same_parts(self._loaded, self.class_of(name))
                 self._made_of_it[name].set_progress_bar_config(disable=True)
             found = self._made_of_it[name]
-        if self._offloads and self._offloaded is not found:
+        if self.placement is Placement.PARTS and self._offloaded is not found:
             # The order in which parts move belongs to the pipeline; its hooks replace those of the one before.
             found.enable_model_cpu_offload()
             self._offloaded = found
         return found
 
-    def _call(self, generation: Generation, on_step: OnStep) -> "Image | Clip":
-        steps_done = 0
 
-        def after_step(_pipeline: object, step: int, _timestep: object, tensors: dict[str, Any]) -> dict[str, Any]:
-            nonlocal steps_done
-            steps_done = step + 1
-            on_step(steps_done)
-            return tensors
+def _together(batch: Sequence[Generation]) -> dict[str, Any]:
+    """Return the arguments of one call that makes several pictures, which differ in prompt and seed alone."""
+    arguments = dict(batch[0].arguments)
+    generators = [torch.Generator("cpu").manual_seed(one.seed) for one in batch]
+    arguments["generator"] = generators[0] if len(batch) == 1 else generators
+    if len(batch) > 1:
+        for name in PER_PICTURE & arguments.keys():
+            arguments[name] = [one.arguments[name] for one in batch]
+    return arguments
 
-        pipeline = self._pipeline(generation.pipeline)
-        name = type(pipeline).__name__
-        arguments = dict(generation.arguments)
-        takes = signature_of(type(pipeline)).takes
-        if "callback_on_step_end" in takes:
-            arguments["callback_on_step_end"] = after_step
-        elif "callback" in takes:  # older pipelines
-            arguments["callback"] = lambda step, timestep, _latents: after_step(None, step, timestep, {})
-        arguments["generator"] = torch.Generator("cpu").manual_seed(generation.seed)
-        try:
-            output = pipeline(**arguments)
-        except (VisgateError, torch.OutOfMemoryError):
-            raise
-        except Exception as error:
-            refused = steps_done == 0 and isinstance(error, ValueError)
-            code = ErrorCode.INVALID_REQUEST if refused else ErrorCode.GENERATION_FAILED
-            detail = f"{name} {'refused the request' if refused else 'failed'}: {summary(error)}"
-            raise JobFailedError(detail, code=code) from error
-        if generation.fps is not None:
-            return Clip(output.frames[0], generation.fps)
-        if any(getattr(output, "nsfw_content_detected", None) or ()):
-            detail = "The model's safety checker withheld the picture."
-            raise JobFailedError(detail, hint="Change the prompt or the seed.", code=ErrorCode.INVALID_REQUEST)
-        picture: Image = output.images[0]
-        return picture
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether memory did not suffice, of a GPU or of the machine."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
+
+
+_OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
+
+def free_memory() -> None:
+    """Give back what no object holds any more, to the GPU's driver too."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
