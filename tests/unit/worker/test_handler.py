@@ -21,12 +21,13 @@ from visgate_worker import handler
 from visgate_worker.adapters.base import Generation
 from visgate_worker.artifacts import Uploader
 from visgate_worker.failures import JobFailedError
-from visgate_worker.handler import ColdStart, JobHandler, Services
+from visgate_worker.handler import JobHandler
 from visgate_worker.inputs import ImageInputs
 from visgate_worker.link import ActiveJob, Answers, Attempt, Emitted, Ended, KeepWarm, Link, Message, parse
 from visgate_worker.logs import Masker
 from visgate_worker.model import LoadedModel
 from visgate_worker.runtime.base import OnStep
+from visgate_worker.services import ColdStart, Services
 from visgate_worker.settings import Settings
 
 if TYPE_CHECKING:

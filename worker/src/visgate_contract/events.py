@@ -155,7 +155,7 @@ class Timings(_Wire):
         framework_import_s: Import of torch and diffusers; only in the first job of a worker.
         find_s: Finding the model, and bringing it near if it was not; only in the first job of a worker.
         load_s: The model from storage to the device, `find_s` included; 0 when it was in memory.
-        warm_up_s: Proving a faster runtime before the first job; only in the first job of a worker.
+        improve_s: Proving a faster runtime before the first job; only in the first job of a worker.
         input_s: Fetching and decoding the picture that the job begins from; only where there is one.
         wait_s: Waiting for the device, which another job held.
         generate_s: Denoising and decoding, of all pictures.
@@ -171,7 +171,7 @@ class Timings(_Wire):
     framework_import_s: float | None = None
     find_s: float | None = None
     load_s: float = 0.0
-    warm_up_s: float | None = None
+    improve_s: float | None = None
     input_s: float | None = None
     wait_s: float | None = None
     generate_s: float = 0.0

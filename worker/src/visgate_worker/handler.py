@@ -6,9 +6,7 @@ import secrets
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +18,6 @@ from visgate_contract.events import (
     Event,
     EventData,
     EventError,
-    LoadProgress,
     LoadReport,
     Progress,
     RuntimeReport,
@@ -30,61 +27,21 @@ from visgate_contract.events import (
 from visgate_contract.jobs import JobError, JobInput, JobResult, WarmUp
 from visgate_contract.signing import JobRef
 from visgate_contract.tasks import MAX_SEED, TaskInput, field_path, image_references
-from visgate_worker.artifacts import File, Uploader, file_of, sha256
+from visgate_worker.artifacts import File, file_of, sha256
 from visgate_worker.drawing import Drawing, OnProgress
 from visgate_worker.failures import CALLERS_OWN, JobCancelledError, JobFailedError, summary
-from visgate_worker.inputs import ImageInputs
 from visgate_worker.job_events import JobEvents
-from visgate_worker.lane import Lane
-from visgate_worker.link import ActiveJob, Answers, Attempt, Ended, KeepWarm, Link, Mark
+from visgate_worker.link import ActiveJob, Attempt, Ended, KeepWarm, Mark
 from visgate_worker.model import LoadedModel
-from visgate_worker.progress import LOAD_INTERVAL_S, LoadThrottle, ProgressReporter, SendUpdate, Throttle
+from visgate_worker.progress import LOAD_INTERVAL_S, LoadThrottle, ProgressReporter, Throttle
 from visgate_worker.runtime.base import Clip
+from visgate_worker.services import Services
 from visgate_worker.settings import Settings
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ColdStart:
-    """Seconds that the process needed before it could take jobs."""
-
-    interpreter_s: float
-    sdk_import_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What every job of this worker uses.
-
-    Args:
-        settings: The worker's settings.
-        link: Way to the supervisor, which delivers events.
-        answers: What the supervisor says of the jobs.
-        model: The model, being loaded or loaded.
-        images: Brings the pictures that jobs begin from.
-        uploader: Puts pictures into object storage.
-        send_update: The SDK's `progress_update`.
-        mask: Removes secrets from text.
-        cold_start: For the timings of the first job.
-        loading: Tells how far the model is while it is on its way.
-        lane: The device.
-    """
-
-    settings: Settings
-    link: Link
-    answers: Answers
-    model: "Future[LoadedModel]"
-    images: ImageInputs
-    uploader: Uploader
-    send_update: SendUpdate
-    mask: Callable[[str], str]
-    cold_start: ColdStart
-    loading: Callable[[], LoadProgress | None] = lambda: None
-    lane: Lane = field(default_factory=Lane)
 
 
 class JobHandler:
@@ -312,7 +269,7 @@ class JobRun:
             start = self._services.cold_start
             self._timings |= {"interpreter_s": start.interpreter_s, "sdk_import_s": start.sdk_import_s}
             self._timings |= {"framework_import_s": model.framework_import_s, "load_s": model.report.seconds}
-            self._timings |= {"find_s": model.find_s, "warm_up_s": model.warm_up_s}
+            self._timings |= {"find_s": model.find_s, "improve_s": model.improve_s}
         else:
             self._load = model.in_memory
         self._runtime = model.runtime.report()

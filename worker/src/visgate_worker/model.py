@@ -16,7 +16,7 @@ from visgate_worker.adapters.adapter import Adapter
 from visgate_worker.adapters.signatures import signature_of
 from visgate_worker.failures import JobFailedError, summary
 from visgate_worker.runtime.base import Runtime
-from visgate_worker.settings import Settings, Verify, WarmUp
+from visgate_worker.settings import Improve, Settings, Verify
 from visgate_worker.sources.folder import ModelFolder
 from visgate_worker.sources.search import Places, Report, find_model
 
@@ -34,7 +34,7 @@ class LoadedModel:
         report: Where it came from.
         framework_import_s: Seconds that importing torch and diffusers took.
         find_s: What finding it took.
-        warm_up_s: What looking for a better runtime took before the first job, if that was done.
+        improve_s: What looking for a better runtime took before the first job, if that was done.
     """
 
     model_id: str
@@ -43,7 +43,7 @@ class LoadedModel:
     report: LoadReport
     framework_import_s: float
     find_s: float = 0.0
-    warm_up_s: float | None = None
+    improve_s: float | None = None
     _adapters: dict[Task, Adapter] = field(default_factory=dict, repr=False)
 
     def adapter(self, task: Task) -> Adapter:
@@ -168,11 +168,11 @@ def load(found: FoundModel, settings: Settings | None = None, *, framework_impor
             repaired_files=folder.repaired_files,
         )
     log.info("model %s loaded from %s: %d bytes in %.3f s", found.model_id, report.source, report.size_bytes, seconds)
-    warm_up_s = None
-    if settings.warm_up is WarmUp.START:
+    improve_s = None
+    if settings.improve is Improve.START:
         began = time.perf_counter()
         runtime.improve()
-        warm_up_s = round(time.perf_counter() - began, 6)
+        improve_s = round(time.perf_counter() - began, 6)
     return LoadedModel(
         found.model_id,
         runtime,
@@ -180,7 +180,7 @@ def load(found: FoundModel, settings: Settings | None = None, *, framework_impor
         report,
         framework_import_s,
         find_s=round(found.seconds, 6),
-        warm_up_s=warm_up_s,
+        improve_s=improve_s,
     )
 
 

@@ -22,7 +22,7 @@ from visgate_contract.events import LoadProgress
 from visgate_worker.link import LINK_FD_ENV, Answers, Beat, Fatal, Link, Loaded, Mark, Ready
 from visgate_worker.logs import Masker, log_to
 from visgate_worker.model import Frameworks, LoadedModel, as_load_failure, find, load
-from visgate_worker.settings import Settings, WarmUp
+from visgate_worker.settings import Improve, Settings
 from visgate_worker.sources.folder import ModelFolder
 from visgate_worker.sources.read_ahead import ReadAhead
 
@@ -67,9 +67,10 @@ def _serve(settings: Settings, link: Link, answers: Answers, interpreter_s: floa
 
     sdk_import_s = round(time.perf_counter() - began, 6)
     from visgate_worker.artifacts import Uploader  # noqa: PLC0415, with the SDK's imports already done
-    from visgate_worker.handler import ColdStart, JobHandler, Services  # noqa: PLC0415
+    from visgate_worker.handler import JobHandler  # noqa: PLC0415
     from visgate_worker.inputs import ImageInputs  # noqa: PLC0415
     from visgate_worker.lane import Lane  # noqa: PLC0415
+    from visgate_worker.services import ColdStart, Services  # noqa: PLC0415
 
     handler = JobHandler(
         Services(
@@ -149,7 +150,7 @@ class _Start:
 
     def improve(self) -> None:
         """Look for a better runtime, or keep what the present one has compiled; on the device's thread."""
-        if self._settings.warm_up is not WarmUp.OFF:
+        if self._settings.improve is not Improve.OFF:
             self.model.result().runtime.improve(lambda _step: self._link.send(Mark()))
 
     def _report(self, progress: LoadProgress) -> None:

@@ -29,7 +29,7 @@ class WatchdogAction(StrEnum):
     DELETE = "delete"
 
 
-class WarmUp(StrEnum):
+class Improve(StrEnum):
     """When a better runtime is looked for."""
 
     OFF = "off"
@@ -93,7 +93,7 @@ _ENVIRONMENT: Mapping[str, str] = {
     "models_token": "VISGATE_MODELS_TOKEN",
     "verify": "VISGATE_VERIFY",
     "runtime": "VISGATE_RUNTIME",
-    "warm_up": "VISGATE_WARM_UP",
+    "improve": "VISGATE_IMPROVE",
     "max_batch": "VISGATE_MAX_BATCH",
     "idle_timeout_s": "VISGATE_IDLE_TIMEOUT_S",
     "watchdog_action": "VISGATE_WATCHDOG_ACTION",
@@ -127,7 +127,7 @@ class Settings(BaseModel):
         models_token: Sent to the store's own host as a bearer token.
         verify: How a cached model is checked before it is loaded: sizes, or every byte.
         runtime: How the model is executed; see `runtime.recipe.Policy`.
-        warm_up: When a better runtime is looked for: never, before the first job, or while no job waits.
+        improve: When a better runtime is looked for: never, before the first job, or while no job waits.
         max_batch: Small pictures that are drawn at once, and jobs that are taken at once.
         idle_timeout_s: Seconds without a job after which the worker ends; never when left out.
         watchdog_action: What the watchdog does to the endpoint.
@@ -158,7 +158,7 @@ class Settings(BaseModel):
     models_token: SecretStr | None = None
     verify: Verify = Verify.SIZE
     runtime: Policy = Policy.AUTO
-    warm_up: WarmUp = WarmUp.IDLE
+    improve: Improve = Improve.IDLE
     max_batch: int = Field(default=1, ge=1, le=32)
     idle_timeout_s: Seconds | None = None
     watchdog_action: WatchdogAction = WatchdogAction.NONE

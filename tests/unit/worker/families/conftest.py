@@ -23,11 +23,12 @@ from visgate_contract.addresses import EgressPolicy
 from visgate_contract.capabilities import Capability
 from visgate_contract.jobs import JobResult
 from visgate_worker.artifacts import Uploader
-from visgate_worker.handler import ColdStart, JobHandler, Services
+from visgate_worker.handler import JobHandler
 from visgate_worker.inputs import ImageInputs
 from visgate_worker.link import Answers, Link
 from visgate_worker.logs import Masker
 from visgate_worker.model import LoadedModel, find, import_frameworks, load
+from visgate_worker.services import ColdStart, Services
 from visgate_worker.settings import Settings
 
 if TYPE_CHECKING:
