@@ -38,11 +38,5 @@ def env_name(setting: str) -> str:
 
 
 def env_value(value: pulumi.Input[Any]) -> pulumi.Output[str]:
-    """Return the text of a value; lists and mappings become JSON, and nothing is empty."""
-
-    def text(known: Any) -> str:
-        if known is None:
-            return ""
-        return known if isinstance(known, str) else json.dumps(known)
-
-    return pulumi.Output.from_input(value).apply(text)
+    """Return the text of a value; lists and mappings become JSON."""
+    return pulumi.Output.from_input(value).apply(lambda known: known if isinstance(known, str) else json.dumps(known))

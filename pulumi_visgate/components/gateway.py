@@ -186,11 +186,7 @@ class Gateway(pulumi.ComponentResource):
         family = Family(self, parts(given.target), args, transform)
         values: dict[str, pulumi.Input[Any]] = {
             "signing_key": args["signing_key"],
-            **(
-                {"previous_signing_key": args["previous_signing_key"]}
-                if args.get("previous_signing_key") is not None
-                else {}
-            ),
+            **_former_key(args.get("previous_signing_key")),
             "image": args["image"],
             "gpu_pools": given.gpu_pools,
             "data_center_ids": given.data_center_ids,
@@ -257,6 +253,14 @@ def own_store() -> ObjectStore:
         "access_key_id": pulumi.Output.secret(store.access_key_id),
         "secret_access_key": pulumi.Output.secret(store.secret_access_key.get_secret_value()),
     }
+
+
+def _former_key(given: pulumi.Input[str | None] | None) -> dict[str, pulumi.Input[Any]]:
+    """Return the setting of the former key; it is empty while there is none."""
+    if given is None:
+        return {}
+    known: pulumi.Output[str | None] = pulumi.Output.from_input(given)
+    return {"previous_signing_key": known.apply(lambda key: key or "")}
 
 
 def _store_settings(store: ObjectStore | None) -> dict[str, pulumi.Input[Any]]:
