@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Request, Response, status
 from pulumi_visgate.gateway.middleware.auth import CurrentCaller
 from pulumi_visgate.gateway.routes.responses import problems
 from pulumi_visgate.gateway.routes.schemas import (
+    ENDPOINT_ID,
     Deployment,
     DeploymentAnswer,
     DeploymentLinks,
@@ -23,7 +24,6 @@ from pulumi_visgate.gateway.state import State
 router = APIRouter(tags=["deployments"])
 submissions = APIRouter(tags=["deployments"])
 
-ENDPOINT_ID = r"^[A-Za-z0-9_]{1,64}$"
 EndpointId = Annotated[str, Path(pattern=ENDPOINT_ID, examples=["4m7x2k9q"])]
 
 

@@ -1,5 +1,6 @@
 """`/v1/jobs`: accept, show, cancel, retry."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Request, Response, status
@@ -10,7 +11,7 @@ from pulumi_visgate.gateway.middleware.auth import CurrentCaller
 from pulumi_visgate.gateway.problems import Refused
 from pulumi_visgate.gateway.routes.responses import problems
 from pulumi_visgate.gateway.routes.schemas import Expected, JobAnswer, JobLinks, JobRequestBody
-from pulumi_visgate.gateway.services import job_view
+from pulumi_visgate.gateway.services import job_view, limits
 from pulumi_visgate.gateway.services.job_view import JobView
 from pulumi_visgate.gateway.services.replays import FIELD
 from pulumi_visgate.gateway.services.submit import Order, deadline
@@ -60,7 +61,7 @@ async def submit(
     on without this gateway: its worker uploads the pictures and delivers the webhooks.
     """
     state = State.of(request)
-    order = Order(body.asked(), body.input, body.webhook_url)
+    order = Order(body.asked(), body.input, body.webhook_url, limits=body.limits())
     accepted = await state.submitter.accept(caller, order, idempotency_key=idempotency_key)
     if accepted.replayed:
         response.headers["Idempotent-Replayed"] = "true"
@@ -70,7 +71,7 @@ async def submit(
         task_id=accepted.task_id,
         job_id=accepted.job_id or "",
         endpoint_id=accepted.endpoint.id,
-        model=body.model,
+        model=body.model or accepted.endpoint.model_id,
         task=body.task,
         expected=Expected.of(accepted.expected),
         links=JobLinks(
@@ -109,6 +110,13 @@ async def retry(job_id: JobId, caller: CurrentCaller, request: Request) -> JobVi
     state = State.of(request)
     async with deadline(state.settings.deadline_s):
         job = await caller.runpod.job_status(ref.endpoint_id, ref.runpod_job_id)
+        if ref.start_by is not None and datetime.now(UTC) >= ref.start_by:
+            raise Refused(
+                409,
+                f"This job had to begin within {ref.start_timeout_s} s, and that time is over.",
+                code=ErrorCode.INVALID_REQUEST,
+                hint="Send the request again with POST /v1/jobs.",
+            )
         if job.status not in RETRIABLE:
             raise Refused(
                 409,
@@ -127,6 +135,7 @@ def shown(ref: JobRef, job_id: str, job: JobStatus, *, waiting: Waiting | None =
 
 
 async def status_of(caller: Caller, ref: JobRef, *, deadline_s: float) -> JobStatus:
-    """Return a job's status within a deadline in seconds."""
+    """Return a job's status within a deadline in seconds; one that has not begun in time is cancelled."""
     async with deadline(deadline_s):
-        return await caller.runpod.job_status(ref.endpoint_id, ref.runpod_job_id)
+        job = await caller.runpod.job_status(ref.endpoint_id, ref.runpod_job_id)
+        return await limits.enforced(caller, ref, job)

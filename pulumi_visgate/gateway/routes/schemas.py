@@ -1,5 +1,6 @@
 """Bodies of requests and answers. Names of the upstream service's clients are accepted beside our own."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
@@ -19,9 +20,11 @@ from pydantic_core import PydanticCustomError
 from pulumi_visgate.gateway.egress import MAX_URL_CHARACTERS
 from pulumi_visgate.gateway.services.callbacks import Outcome
 from pulumi_visgate.gateway.services.history import Expectation
+from pulumi_visgate.gateway.services.limits import Limits
 from pulumi_visgate.gateway.services.placement import Asked
 from pulumi_visgate.gateway.services.redelivery import Which
 from pulumi_visgate.gateway.services.submit import Warmth
+from pulumi_visgate.gateway.settings import MAX_PRESIGN_S
 from pulumi_visgate.runpod.models.job import JobStatus
 from visgate_contract.jobs import MAX_WARM_FOR_S
 from visgate_contract.pools import PoolPolicy
@@ -40,6 +43,9 @@ _TASK_NAMES = {
     "image_to_video": Task.IMAGE2VIDEO,
     "img2video": Task.IMAGE2VIDEO,
 }
+
+
+ENDPOINT_ID = r"^[A-Za-z0-9_]{1,64}$"
 
 
 def _task(value: object) -> object:
@@ -93,12 +99,24 @@ class Wanted(BaseModel):
         for theirs, ours in _UPSTREAM_NAMES.items():
             if theirs in given:
                 given.setdefault(ours, given.pop(theirs))
+        if given.get("provider") == "runpod":
+            del given["provider"]
         return given
 
     def asked(self) -> Asked:
         """Return model and place."""
         signs = self.webhook_url is not None
         return Asked(self.model, self.task, self.region, self.gpu_pool, signs, self.max_cost_usd)
+
+
+class UpstreamPolicy(BaseModel):
+    """Limits of a job as the upstream service names them, in milliseconds."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    execution_timeout_ms: int | None = Field(default=None, ge=5_000, le=MAX_PRESIGN_S * 1000)
+    ttl_ms: int | None = Field(default=None, ge=10_000, le=MAX_PRESIGN_S * 1000)
+    low_priority: bool = False
 
 
 class DeploymentRequest(Wanted):
@@ -144,10 +162,64 @@ class WithInput(Wanted):
 class JobRequestBody(WithInput):
     """Have a model do something."""
 
+    model: str = Field(
+        max_length=200,
+        description="Hub id of the model; may be left out with `deployment_id`.",
+        examples=["stabilityai/sdxl-turbo"],
+    )
     input: TaskInput = Field(
         description="Input of the task.",
         examples=[{"prompt": "a red fox in the snow", "width": 512, "height": 512, "seed": 7}],
     )
+    deployment_id: str | None = Field(
+        default=None,
+        pattern=ENDPOINT_ID,
+        description="Run on this endpoint of yours, and on no other.",
+        examples=["4m7x2k9q"],
+    )
+    run_timeout_s: int | None = Field(
+        default=None,
+        ge=5,
+        le=MAX_PRESIGN_S,
+        description="Longest run, in seconds; at most the platform's own limit, which holds when left out.",
+        examples=[300],
+    )
+    start_timeout_s: int | None = Field(
+        default=None,
+        ge=10,
+        le=MAX_PRESIGN_S,
+        description="A job that no worker has taken after so many seconds ends as `deadline_exceeded`.",
+        examples=[120],
+    )
+    low_priority: bool = Field(default=False, description="Start no worker for it; it runs when one is there.")
+    policy: UpstreamPolicy | None = Field(
+        default=None, exclude=True, repr=False, description="The same limits as the upstream service names them."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _let_the_deployment_name_the_model(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and data.get("deployment_id") is not None:
+            return {"model": "", **data}
+        return data
+
+    def asked(self) -> Asked:
+        """Return model and place."""
+        return replace(super().asked(), run_s=self.limits().run_s, endpoint_id=self.deployment_id)
+
+    def limits(self) -> Limits:
+        """Return how long it may take."""
+        given = self.policy or UpstreamPolicy()
+        return Limits(
+            run_s=self.run_timeout_s or _seconds(given.execution_timeout_ms),
+            start_s=self.start_timeout_s,
+            life_s=_seconds(given.ttl_ms),
+            low_priority=self.low_priority or given.low_priority,
+        )
+
+
+def _seconds(milliseconds: int | None) -> int | None:
+    return None if milliseconds is None else math.ceil(milliseconds / 1000)
 
 
 class DeploymentLinks(BaseModel):

@@ -20,7 +20,7 @@ from pulumi_visgate.gateway.problems import problem_of
 from pulumi_visgate.gateway.routes.deployments import EndpointId
 from pulumi_visgate.gateway.routes.jobs import JobId
 from pulumi_visgate.gateway.routes.responses import problems
-from pulumi_visgate.gateway.services import deployments, log_tunnel
+from pulumi_visgate.gateway.services import deployments, limits, log_tunnel
 from pulumi_visgate.gateway.services.job_view import Timeline
 from pulumi_visgate.gateway.services.log_cursor import MAX_CHARACTERS, Cursor
 from pulumi_visgate.gateway.services.log_tunnel import Lines, Tunnel
@@ -69,7 +69,7 @@ async def events(job_id: JobId, caller: CurrentCaller, request: Request, last_ev
     if first.done and all(event.data.sequence <= seen for event in timeline.events(first)):
         return Response(status_code=204)
     statuses = state.follower.statuses(caller, ref, first)
-    look, ledger = partial(state.diagnosis.of, caller, ref), partial(_ledger, state, caller, ref)
+    look, ledger = partial(_looked, state, caller, ref), partial(_ledger, state, caller, ref)
     return _stream(state, _events(statuses, timeline, seen, look=look, ledger=ledger))
 
 
@@ -202,6 +202,12 @@ async def _events(
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)
         await statuses.aclose()
+
+
+async def _looked(state: State, caller: Caller, ref: JobRef, job: JobStatus) -> Waiting | None:
+    """Return why a job waits; one that has waited too long is cancelled, which its stream then tells."""
+    await limits.enforced(caller, ref, job)
+    return await state.diagnosis.of(caller, ref, job)
 
 
 async def _next(statuses: AsyncGenerator[JobStatus, None]) -> JobStatus | None:

@@ -133,5 +133,5 @@ def _was_delivered(ledger: Ledger | None, event: Event) -> bool:
 
 
 def _named(ticket: Ticket, job: JobStatus, keys: UserKeys) -> tuple[JobRef, str]:
-    ref = JobRef(ticket.endpoint_id, job.id, ticket.task_id)
+    ref = JobRef(ticket.endpoint_id, job.id, ticket.task_id, ticket.start_timeout_s)
     return ref, ref.job_id(keys.secrets[0])

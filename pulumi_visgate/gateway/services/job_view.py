@@ -6,8 +6,10 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from pulumi_visgate.gateway.services.announce import provisioning
+from pulumi_visgate.gateway.services.limits import was_overdue
 from pulumi_visgate.gateway.services.waiting import Waiting
 from pulumi_visgate.runpod.models.job import JobState, JobStatus
+from visgate_contract.errors import ErrorCode
 from visgate_contract.events import (
     Artifact,
     Event,
@@ -21,7 +23,7 @@ from visgate_contract.events import (
     Timings,
     last_sequence,
 )
-from visgate_contract.jobs import JobProgress, JobResult
+from visgate_contract.jobs import JobError, JobProgress, JobResult
 from visgate_contract.ledger import Ledger
 from visgate_contract.signing import JobRef
 from visgate_contract.tasks import Task
@@ -65,7 +67,7 @@ def view(ref: JobRef, job_id: str, job: JobStatus) -> JobView:
     """
     body = _body(job)
     events = JobProgress.from_runpod(body).events
-    result = JobResult.from_runpod(body)
+    result = _result(ref, job)
     last = events[-1].data if events else None
     if result is not None:
         status = Status.FAILED if result.error else Status.READY
@@ -93,6 +95,18 @@ def view(ref: JobRef, job_id: str, job: JobStatus) -> JobView:
         delay_ms=job.delay_time,
         execution_ms=job.execution_time,
     )
+
+
+def _result(ref: JobRef, job: JobStatus) -> JobResult | None:
+    result = JobResult.from_runpod(_body(job))
+    if result is None or not was_overdue(ref, job):
+        return result
+    error = JobError(
+        code=ErrorCode.DEADLINE_EXCEEDED,
+        detail=f"No worker took the job within {ref.start_timeout_s} s.",
+        hint="Send it again, or give it more time to start.",
+    )
+    return result.model_copy(update={"error": error})
 
 
 def told(job: JobStatus) -> frozenset[str]:
@@ -143,7 +157,7 @@ class Timeline:
                 endpoint_id=self._ref.endpoint_id,
             )
         ordered = tuple(found[sequence] for sequence in sorted(found))
-        result = JobResult.from_runpod(body)
+        result = _result(self._ref, job)
         if result is None or any(event.data.status.is_terminal for event in ordered):
             return ordered
         return (*ordered, self._end(job, result, ordered))

@@ -43,6 +43,8 @@ class Asked:
         must_sign: Webhooks are wanted.
         max_cost_usd: Most that a job, or the time without one, may cost, in US dollars.
         warm_for_s: No job, but a worker that stays for so long, in seconds.
+        run_s: Longest run of the job, in seconds; the platform's when left out.
+        endpoint_id: The only endpoint that will do.
     """
 
     model_id: str
@@ -52,6 +54,8 @@ class Asked:
     must_sign: bool = False
     max_cost_usd: float | None = None
     warm_for_s: int | None = None
+    run_s: int | None = None
+    endpoint_id: str | None = None
 
 
 def wish(asked: Asked, *, user_hash: str, settings: Settings) -> Wish:

@@ -153,7 +153,9 @@ class Planner:
         await self._budget.require_key(caller, cost)
 
     def _run_s(self, asked: Asked) -> float:
-        return self._settings.job_timeout_s if asked.warm_for_s is None else asked.warm_for_s
+        if asked.warm_for_s is not None:
+            return asked.warm_for_s
+        return asked.run_s or self._settings.job_timeout_s
 
     def _wish(self, caller: Caller, asked: Asked) -> Wish:
         return placement.wish(asked, user_hash=caller.user_hash, settings=self._settings)

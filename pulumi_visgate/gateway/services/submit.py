@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -13,11 +13,13 @@ import tenacity
 from pulumi_visgate.gateway import egress
 from pulumi_visgate.gateway.caller import Caller
 from pulumi_visgate.gateway.problems import Refused
+from pulumi_visgate.gateway.services import deployments
 from pulumi_visgate.gateway.services.announce import Announcement, Courier, provisioning
 from pulumi_visgate.gateway.services.callbacks import Callbacks
 from pulumi_visgate.gateway.services.directory import Candidate, Directory
 from pulumi_visgate.gateway.services.history import Expectation, History
 from pulumi_visgate.gateway.services.ledgers import Ledgers
+from pulumi_visgate.gateway.services.limits import Limits
 from pulumi_visgate.gateway.services.placement import Asked
 from pulumi_visgate.gateway.services.provision import Found, Provisioner
 from pulumi_visgate.gateway.services.readiness import Readiness
@@ -70,16 +72,34 @@ class Order:
         params: Input of the task.
         webhook_url: Receiver of the job's events.
         style: What that one expects.
+        limits: How long it may take.
     """
 
     asked: Asked
     params: TaskInput
     webhook_url: str | None = field(default=None, repr=False)
     style: Style = Style.STANDARD
+    limits: Limits = field(default_factory=Limits)
 
     def text(self) -> str:
         """Return everything that makes it this order and no other."""
-        return json.dumps([repr(self.asked), self.params.model_dump(mode="json"), self.webhook_url, self.style])
+        asked, limits = repr(self.asked), astuple(self.limits)
+        return json.dumps([asked, self.params.model_dump(mode="json"), self.webhook_url, self.style, limits])
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """An order on its way to Runpod.
+
+    Args:
+        order: The order.
+        job: What the worker gets.
+        policy: What Runpod holds it to.
+    """
+
+    order: Order
+    job: JobInput
+    policy: JobPolicy
 
 
 @asynccontextmanager
@@ -139,7 +159,6 @@ class Submitter:
         self._ledgers = ledgers
         self._history = history
         self._readiness = Readiness()
-        self._policy = JobPolicy(execution_timeout=settings.job_timeout_s * 1000, ttl=settings.job_ttl_s * 1000)
         self._replays = Replays[Accepted](settings.signing_key)
 
     async def deploy(self, caller: Caller, asked: Asked, *, webhook_url: str | None = None) -> Accepted:
@@ -196,6 +215,11 @@ class Submitter:
         """
         asked, params, is_standard = order.asked, order.params, order.style is Style.STANDARD
         self._check_receiver(order)
+        if asked.endpoint_id is not None:
+            async with deadline(self._settings.deadline_s):
+                named = await deployments.named(self._directory, caller, asked)
+            asked = replace(asked, model_id=named.model_id)
+        policy = order.limits.policy(self._settings)
         async with (
             deadline(self._settings.deadline_s),
             self._announced(order.webhook_url, speaks=is_standard) as announcement,
@@ -209,17 +233,19 @@ class Submitter:
                 params=params,
                 uploads=uploads,
                 webhook_url=order.webhook_url if is_standard else None,
+                start_timeout_s=order.limits.start_s,
             )
+            request = _Request(order, job, policy)
             found = await self._placed(caller, asked, params, task_id, announcement)
             try:
-                return await self._queue(caller, found, order, job, announcement)
+                return await self._queue(caller, found, request, announcement)
             except NotFound:
                 if found.created:
                     raise
             # A listing that was trusted held an endpoint that is gone. Ask Runpod, once.
             self._directory.forget(caller.user_hash, found.candidate.id)
             found = await self._placed(caller, asked, params, task_id, None)
-            return await self._queue(caller, found, order, job, announcement)
+            return await self._queue(caller, found, request, announcement)
 
     def _check_receiver(self, order: Order) -> None:
         """Refuse a receiver that only the gateway can serve, when Runpod cannot tell the gateway of a job's end."""
@@ -248,7 +274,11 @@ class Submitter:
     ) -> Found:
         """Match or make an endpoint; the announcement leaves as soon as the request is known to be a good one."""
         wish = self._provisioner.wish(caller, asked)
-        matched = await self._provisioner.match(caller, wish)
+        matched: Candidate | None
+        if asked.endpoint_id is not None:
+            matched = await deployments.named(self._directory, caller, asked)
+        else:
+            matched = await self._provisioner.match(caller, wish)
         plan = None
         if matched is None:
             plan = await self._provisioner.plan(caller, asked, wish, params)
@@ -261,23 +291,24 @@ class Submitter:
         return await self._provisioner.secure(caller, wish, matched, plan)
 
     async def _queue(
-        self, caller: Caller, found: Found, order: Order, job: JobInput, announcement: Announcement | None
+        self, caller: Caller, found: Found, request: _Request, announcement: Announcement | None
     ) -> Accepted:
-        endpoint = found.candidate
+        endpoint, job = found.candidate, request.job
         warm = not found.created and self._readiness.was_warm(caller, endpoint.id)
         asks = not found.created and not warm
         health = asyncio.create_task(self._readiness.is_warm(caller, endpoint.id)) if asks else None
         try:
             if announcement is not None:
                 announced = await announcement.acknowledged(self._settings.announce_wait_s)
-                job = job.model_copy(update={"announced": announced})
-            runpod_job_id = await self._run(caller, found, order, job)
+                request = replace(request, job=job.model_copy(update={"announced": announced}))
+            runpod_job_id = await self._run(caller, found, request)
             warm = warm or (health is not None and await _or_no(health))
         finally:
             if health is not None:
                 health.cancel()
                 await asyncio.gather(health, return_exceptions=True)
-        job_id = JobRef(endpoint.id, runpod_job_id, job.task_id).job_id(caller.webhook_secret)
+        ref = JobRef(endpoint.id, runpod_job_id, job.task_id, job.start_timeout_s)
+        job_id = ref.job_id(caller.webhook_secret)
         accepted = self._accepted(caller, endpoint, job.task_id, warm=warm, job_id=job_id)
         self._told("job", accepted)
         return accepted
@@ -302,10 +333,13 @@ class Submitter:
         if own_s is not None and now_s is not None and now_s < warm_for_s:
             await upkeep.change(caller, endpoint, endpoint.workers.changed(idle_timeout=warm_for_s))
         wish = WarmUp(task_id=task_id, model_id=endpoint.model_id, warm_for_s=warm_for_s, idle_timeout_s=own_s)
-        runpod_job_id = await self._send(caller, found, JobRequest(input=wish.model_dump(), policy=self._policy))
+        runpod_job_id = await self._send(
+            caller, found, JobRequest(input=wish.model_dump(), policy=Limits().policy(self._settings))
+        )
         return JobRef(endpoint.id, runpod_job_id, task_id).job_id(caller.webhook_secret)
 
-    async def _run(self, caller: Caller, found: Found, order: Order, job: JobInput) -> str:
+    async def _run(self, caller: Caller, found: Found, given: _Request) -> str:
+        order, job = given.order, given.job
         ticket = (
             None
             if order.webhook_url is None
@@ -317,11 +351,13 @@ class Submitter:
                 task=job.params.task,
                 webhook_url=order.webhook_url,
                 style=order.style,
+                start_timeout_s=job.start_timeout_s,
             )
         )
         webhook = self._callbacks.url(ticket)
         job = job.model_copy(update={"ledger": self._ledgers.grant(caller.user_hash, job.task_id, ticket)})
-        request = JobRequest(input=job.model_dump(mode="json"), webhook=webhook, policy=self._policy)
+        # What is not said is left out, so that workers of a former version understand it.
+        request = JobRequest(input=job.model_dump(mode="json", exclude_none=True), webhook=webhook, policy=given.policy)
         return await self._send(caller, found, request)
 
     async def _send(self, caller: Caller, found: Found, request: JobRequest) -> str:

@@ -53,6 +53,7 @@ class Ticket:
         task: Task.
         webhook_url: The receiver.
         style: What it expects.
+        start_timeout_s: Part of the job's id; see `JobRef`.
     """
 
     task_id: str
@@ -62,6 +63,7 @@ class Ticket:
     task: Task
     webhook_url: str = field(repr=False)
     style: Style = Style.STANDARD
+    start_timeout_s: int | None = None
 
 
 class TicketOffice:
@@ -114,10 +116,10 @@ class TicketOffice:
         content = self._decrypted(sealed)
         if content is None:
             raise _unknown()
-        expires, task_id, user_hash, endpoint_id, model_id, task, webhook_url, style = json.loads(content)
+        expires, task_id, user_hash, endpoint_id, model_id, task, webhook_url, style, *more = json.loads(content)
         if expires is not None and self._clock() >= expires:
             raise _unknown()
-        return Ticket(task_id, user_hash, endpoint_id, model_id, Task(task), webhook_url, Style(style))
+        return Ticket(task_id, user_hash, endpoint_id, model_id, Task(task), webhook_url, Style(style), *more)
 
     def _decrypted(self, sealed: bytes) -> bytes | None:
         for seal in self._seals:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from visgate_contract.capabilities import capability_of
 from visgate_contract.errors import ErrorCode
 from visgate_contract.events import Event, LoadProgress, LoadReport, RuntimeReport, Status
 from visgate_contract.jobs import JobProgress, JobResult
-from visgate_contract.signing import JobRef, derive_webhook_secret
+from visgate_contract.signing import JobRef, derive_webhook_secret, new_task_id
 from visgate_worker import handler
 from visgate_worker.adapters.base import Generation
 from visgate_worker.artifacts import Uploader
@@ -228,6 +229,33 @@ def test_what_an_earlier_attempt_has_done_is_not_done_again(bench: Bench) -> Non
     messages = bench.messages()
     assert not [one for one in messages if isinstance(one, Emitted)]
     assert messages[-1] == Ended(runpod_job_id="job-1", succeeded=True, counts_as_failure=False)
+
+
+@pytest.mark.parametrize(("attempt", "began"), [(1, False), (2, True)])
+def test_a_job_that_comes_too_late_is_refused_unless_it_was_begun_in_time(
+    bench: Bench, attempt: int, *, began: bool
+) -> None:
+    bench.load()
+    bench.answers.take(Attempt(runpod_job_id="job-1", number=attempt).model_dump_json().encode())
+    result = bench.run(ledger=LEDGER, start_timeout_s=60)  # its task was made in 1970
+    (ended,) = [one for one in bench.messages() if isinstance(one, Ended)]
+    if began:
+        assert result.error is None
+        return
+    assert result.error is not None
+    assert (result.error.code, result.error.detail) == (
+        ErrorCode.DEADLINE_EXCEEDED,
+        "No worker took the job within 60 s.",
+    )
+    assert [event.data.status for event in result.events] == [Status.PROVISIONING, Status.FAILED]
+    assert JobRef.parse(result.events[-1].data.job_id or "", SECRET).start_timeout_s == 60
+    assert not ended.counts_as_failure
+    assert bench.store.requests == []
+
+
+def test_a_job_that_comes_in_time_is_done(bench: Bench) -> None:
+    bench.load()
+    assert bench.run(start_timeout_s=60, task_id=new_task_id(datetime.now(UTC))).error is None
 
 
 def test_a_supervisor_that_does_not_answer_holds_nothing_up_for_ever(

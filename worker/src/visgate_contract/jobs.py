@@ -57,6 +57,7 @@ class JobInput(_Wire):
         webhook_url: Receiver of the job's events, if any.
         announced: The receiver has acknowledged the gateway's `provisioning` event, so the worker does not repeat it.
         ledger: Where the worker keeps what became of the job's events.
+        start_timeout_s: Seconds from the request within which a worker has to take the job; without it, at any time.
     """
 
     task_id: str = Field(pattern=r"^task_[0-9a-z]{26}$")
@@ -66,6 +67,7 @@ class JobInput(_Wire):
     webhook_url: str | None = None
     announced: bool = False
     ledger: LedgerGrant | None = None
+    start_timeout_s: int | None = Field(default=None, ge=1)
 
 
 MAX_WARM_FOR_S = 3_600

@@ -13,7 +13,7 @@ import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from visgate_contract.errors import ContractError, ErrorCode
 
@@ -22,7 +22,8 @@ WEBHOOK_KEY_PREFIX = "whsk_"
 TENANT_LENGTH = 32
 MIN_SIGNING_KEY_BYTES = 24
 _JOB_ID = re.compile(
-    r"job_(?P<endpoint>[A-Za-z0-9_]+)_(?P<job>[A-Za-z0-9-]+)(?:\.(?P<task>[0-9a-z]{26}))?_(?P<mac>[0-9a-f]{24})"
+    r"job_(?P<endpoint>[A-Za-z0-9_]+)_(?P<job>[A-Za-z0-9-]+)"
+    r"(?:\.(?P<task>[0-9a-z]{26})(?:-(?P<start>[1-9][0-9]{0,6}))?)?_(?P<mac>[0-9a-f]{24})"
 )
 _TASK_PREFIX = "task_"
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -161,15 +162,26 @@ class JobRef:
         endpoint_id: Runpod endpoint.
         runpod_job_id: What Runpod's `/run` answered.
         task_id: The gateway's id of the request, so that a job can be described before its worker has spoken.
+        start_timeout_s: Seconds from the request within which a worker has to take the job, if it has to.
     """
 
     endpoint_id: str
     runpod_job_id: str
     task_id: str | None = None
+    start_timeout_s: int | None = None
+
+    @property
+    def start_by(self) -> datetime | None:
+        """When a worker has to have taken the job, in UTC; None if it may come at any time."""
+        if self.task_id is None or self.start_timeout_s is None:
+            return None
+        return task_time(self.task_id) + timedelta(seconds=self.start_timeout_s)
 
     def job_id(self, webhook_secret: str) -> str:
         """Return the public job id: the ids and a MAC under the user's secret, so that only that user can use it."""
         task = f".{self.task_id.removeprefix(_TASK_PREFIX)}" if self.task_id else ""
+        if task and self.start_timeout_s is not None:
+            task += f"-{self.start_timeout_s}"
         return f"job_{self.endpoint_id}_{self.runpod_job_id}{task}_{self._mac(webhook_secret)}"
 
     @classmethod
@@ -181,8 +193,9 @@ class JobRef:
         """
         match = _JOB_ID.fullmatch(job_id)
         if match is not None:
-            task = match["task"]
-            ref = cls(match["endpoint"], match["job"], _TASK_PREFIX + task if task else None)
+            task, start = match["task"], match["start"]
+            task_id = _TASK_PREFIX + task if task else None
+            ref = cls(match["endpoint"], match["job"], task_id, int(start) if start else None)
             if hmac.compare_digest(ref._mac(webhook_secret), match["mac"]):
                 return ref
         detail = "There is no such job for this Runpod API key."
@@ -190,5 +203,7 @@ class JobRef:
 
     def _mac(self, secret: str) -> str:
         task = f":{self.task_id}" if self.task_id else ""
+        if task and self.start_timeout_s is not None:
+            task += f":{self.start_timeout_s}"
         message = f"job:{self.endpoint_id}:{self.runpod_job_id}{task}".encode()
         return hmac.digest(secret.encode(), message, "sha256").hex()[:24]

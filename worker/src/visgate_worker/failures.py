@@ -8,7 +8,7 @@ VisgateError
 
 from visgate_contract.errors import ErrorCode, VisgateError
 
-# Failures that say nothing about the worker: the request was wrong, too large or withdrawn.
+# Failures that say nothing about the worker: the request was wrong, too large, withdrawn, or came too late.
 CALLERS_OWN = frozenset(
     {
         ErrorCode.INVALID_REQUEST,
@@ -16,6 +16,7 @@ CALLERS_OWN = frozenset(
         ErrorCode.WEBHOOK_URL_REFUSED,
         ErrorCode.CANCELLED,
         ErrorCode.OUT_OF_MEMORY,
+        ErrorCode.DEADLINE_EXCEEDED,
     }
 )
 

@@ -25,7 +25,7 @@ from visgate_contract.events import (
     Timings,
 )
 from visgate_contract.jobs import JobError, JobInput, JobResult, WarmUp
-from visgate_contract.signing import JobRef
+from visgate_contract.signing import JobRef, task_time
 from visgate_contract.tasks import MAX_SEED, TaskInput, field_path, image_references
 from visgate_worker.artifacts import File, file_of, sha256
 from visgate_worker.drawing import Drawing, OnProgress
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 log = logging.getLogger(__name__)
+
+CLOCKS_S = 2.0
+"""How far apart this machine's clock and the gateway's may be."""
 
 
 class JobHandler:
@@ -155,7 +158,7 @@ class JobRun:
         services, settings = self._services, self._services.settings
         secret, job_id = settings.webhook_secret, None
         if secret is not None and settings.endpoint_id:
-            ref = JobRef(settings.endpoint_id, self._runpod_job_id, job_input.task_id)
+            ref = JobRef(settings.endpoint_id, self._runpod_job_id, job_input.task_id, job_input.start_timeout_s)
             job_id = ref.job_id(secret.get_secret_value())
         services.link.send(
             ActiveJob(
@@ -206,6 +209,7 @@ class JobRun:
         params = job_input.params
         if not job_input.announced:
             self._emit(Status.PROVISIONING)
+        self._check_start(job_input)
         self._emit(Status.STARTED)
         self._check(job_input)
         images = self._images(params)  # while the model is still being loaded
@@ -238,6 +242,17 @@ class JobRun:
                 self._emit(Status.PROGRESS, progress=Progress(step=done, steps=steps))
 
         return on_progress
+
+    def _check_start(self, job_input: JobInput) -> None:
+        """Refuse a job that came too late, unless a worker had begun it in time before."""
+        if job_input.start_timeout_s is None:
+            return
+        late_s = time.time() - task_time(job_input.task_id).timestamp() - job_input.start_timeout_s
+        if late_s <= CLOCKS_S or self._events.attempt() > 1:
+            return
+        detail = f"No worker took the job within {job_input.start_timeout_s} s."
+        hint = "Send the request again, or give it more time to start."
+        raise JobFailedError(detail, hint=hint, code=ErrorCode.DEADLINE_EXCEEDED)
 
     def _check(self, job_input: JobInput) -> None:
         _require_model(job_input.model_id, self._services.settings)

@@ -64,6 +64,11 @@ class JobEvents:
             self._waiting.append((status, datetime.now(UTC), more))
             self._tell()
 
+    def attempt(self) -> int:
+        """Return how often the job has been begun; waits for the supervisor, which knows, but not for long."""
+        self._known.wait(ATTEMPT_LIMIT_S)
+        return self._number or 1
+
     def end(self, status: Status, **more: Any) -> tuple[Event, ...]:
         """Tell the job's end and return all of its events."""
         self.emit(status, **more)
