@@ -186,7 +186,8 @@ async def opened(settings: Settings, clients: Clients, streams: OpenStreams) -> 
         reader = HubReader(
             settings.hf_endpoint, await _hub_client(settings, clients, stack), deadline_s=settings.hub_timeout_s
         )
-        planner = Planner(settings, hub=reader, market=Market(), budget=Budget(settings))
+        market = Market()
+        planner = Planner(settings, hub=reader, market=market, budget=Budget(settings))
         provisioner = Provisioner(settings, directory, planner)
         submitter = Submitter(
             settings,
@@ -215,7 +216,7 @@ async def opened(settings: Settings, clients: Clients, streams: OpenStreams) -> 
             callbacks,
             Follower(seen=job_seen),
             observer,
-            Diagnosis(observer, directory, history),
+            Diagnosis(observer, directory, history, market),
             Feeds(),
             streams,
             _limiter(settings, metrics, stack),

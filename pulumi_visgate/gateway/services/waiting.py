@@ -14,13 +14,15 @@ from pydantic import BaseModel, Field
 
 from pulumi_visgate.gateway.caller import Caller
 from pulumi_visgate.gateway.services import deployments
-from pulumi_visgate.gateway.services.directory import Directory
+from pulumi_visgate.gateway.services.directory import Candidate, Directory
 from pulumi_visgate.gateway.services.history import History
+from pulumi_visgate.gateway.services.market import Market
 from pulumi_visgate.gateway.services.observe import LastWords, Observer
 from pulumi_visgate.runpod.errors import RunpodError
 from pulumi_visgate.runpod.models.endpoint import WorkerStatus
 from pulumi_visgate.runpod.models.job import EndpointHealth, JobState, JobStatus, WorkerCounts
 from pulumi_visgate.runpod.models.logs import LogSource
+from pulumi_visgate.runpod.offers import Stock
 from visgate_contract.events import LoadProgress
 from visgate_contract.jobs import JobProgress
 from visgate_contract.signing import JobRef, task_time
@@ -103,13 +105,13 @@ class Queue:
     Args:
         caller: Whose job.
         ref: Which.
-        health: Counts of jobs and workers.
+        health: Counts of jobs and workers, if they matter.
         waited_s: How long the job has waited.
     """
 
     caller: Caller
     ref: JobRef
-    health: EndpointHealth
+    health: EndpointHealth | None
     waited_s: float | None
 
 
@@ -120,6 +122,7 @@ class Diagnosis:
         observer: Looks at endpoints.
         directory: What callers have.
         history: What recent jobs took.
+        market: The stock of the moment.
         now: Current time, time zone aware.
     """
 
@@ -128,12 +131,14 @@ class Diagnosis:
         observer: Observer,
         directory: Directory,
         history: History,
+        market: Market,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._observer = observer
         self._directory = directory
         self._history = history
+        self._market = market
         self._now = now
 
     async def of(self, caller: Caller, ref: JobRef, job: JobStatus) -> Waiting | None:
@@ -147,18 +152,19 @@ class Diagnosis:
         waited_s = None if ref.task_id is None else max(0.0, (self._now() - task_time(ref.task_id)).total_seconds())
         loading = _loading(job)
         if loading is not None:
-            return _said(Reason.LOADING_MODEL, waited_s).model_copy(update={"loading": loading})
+            left_s = self._estimated_s(Queue(caller, ref, None, waited_s), Reason.LOADING_MODEL)
+            return _said(Reason.LOADING_MODEL, waited_s).model_copy(update={"loading": loading, "estimated_s": left_s})
         if job.status != JobState.IN_QUEUE:
             return None
         try:
             async with asyncio.timeout(DEADLINE_S):
                 health = await self._observer.health(caller, ref.endpoint_id)
-                return await self._queued(Queue(caller, ref, health, waited_s))
+                return await self._queued(Queue(caller, ref, health, waited_s), health)
         except (RunpodError, TimeoutError):
             return None
 
-    async def _queued(self, queue: Queue) -> Waiting:
-        reason, words = await self._reason(queue), LastWords()
+    async def _queued(self, queue: Queue, health: EndpointHealth) -> Waiting:
+        reason, words = await self._reason(queue, health.workers), LastWords()
         if reason is Reason.CRASH_LOOPING:
             words = await self._last_words(queue)
         elif reason is Reason.STARTING and (queue.waited_s or 0) > SUSPICIOUS_S:
@@ -169,8 +175,8 @@ class Diagnosis:
                 words = LastWords()
         return _said(reason, queue.waited_s).model_copy(
             update={
-                "queue_position": max(0, queue.health.jobs.in_queue - 1),
-                "workers": queue.health.workers,
+                "queue_position": max(0, health.jobs.in_queue - 1),
+                "workers": health.workers,
                 "log_tail": tuple(text for _, text in words.lines),
                 "estimated_s": self._estimated_s(queue, reason),
             }
@@ -178,7 +184,7 @@ class Diagnosis:
 
     def _estimated_s(self, queue: Queue, reason: Reason) -> float | None:
         """Return in how many seconds the job may begin, where something can be told from recent ones."""
-        if reason not in {Reason.QUEUED, Reason.STARTING}:
+        if reason not in {Reason.QUEUED, Reason.STARTING, Reason.LOADING_MODEL}:
             return None
         alike = self._directory.alike(queue.caller.user_hash, queue.ref.endpoint_id)
         expected = self._history.expect(alike, queue.health, is_warm=reason is Reason.QUEUED)
@@ -187,21 +193,31 @@ class Diagnosis:
         waited_s = 0.0 if reason is Reason.QUEUED else queue.waited_s or 0.0
         return round(max(0.0, expected.start_s - waited_s), 1)
 
-    async def _reason(self, queue: Queue) -> Reason:
-        workers = queue.health.workers
+    async def _reason(self, queue: Queue, workers: WorkerCounts) -> Reason:
         if workers.idle + workers.ready + workers.running:
             return Reason.QUEUED
         if workers.unhealthy:
             return Reason.CRASH_LOOPING
-        if workers.initializing:
-            return Reason.STARTING
-        if workers.throttled:
-            return Reason.THROTTLED
+        return Reason.STARTING if workers.initializing else await self._without_workers(queue, workers)
+
+    async def _without_workers(self, queue: Queue, workers: WorkerCounts) -> Reason:
+        """Return why no worker even starts."""
         endpoint = await deployments.find(self._directory, queue.caller, queue.ref.endpoint_id)
         if endpoint is not None and endpoint.is_scaled_to_zero:
             return Reason.SCALED_TO_ZERO
+        if endpoint is not None and await self._is_out_of_stock(queue.caller, endpoint):
+            return Reason.NO_CAPACITY
+        if workers.throttled:
+            return Reason.THROTTLED
         is_new = queue.waited_s is not None and queue.waited_s < SCALING_S
         return Reason.STARTING if is_new else Reason.NO_CAPACITY
+
+    async def _is_out_of_stock(self, caller: Caller, endpoint: Candidate) -> bool:
+        """Tell whether the catalog has none of the GPUs that an endpoint may use (`listGpuTypes`)."""
+        prices = await self._market.prices(caller)
+        places = endpoint.data_center_ids or (None,)
+        stocks = [prices.pool(pool).stock(place) for pool in endpoint.pools for place in places]
+        return bool(stocks) and all(stock is Stock.NONE for stock in stocks)
 
     async def _last_words(self, queue: Queue) -> LastWords:
         """Return what a worker said that has failed or, between two failures, starts again."""

@@ -63,6 +63,21 @@ async def test_the_reason_follows_from_the_workers(
     assert 0 <= told["waited_s"] < 60
 
 
+@pytest.mark.parametrize(
+    ("stock", "reason"), [({}, "throttled"), ({"EU-RO-1": "NONE"}, "no_capacity"), ({"EU-RO-1": "LOW"}, "throttled")]
+)
+@pytest.mark.parametrize("places", [[], ["EU-RO-1"]])
+async def test_the_catalog_tells_throttled_workers_from_a_lack_of_machines(
+    serve: Any, runpod: Any, *, stock: dict[str, str], reason: str, places: list[str]
+) -> None:
+    if stock:
+        runpod.offer_gpu("ADA_24", 24, 1.1, **stock)
+    pool(runpod, dataCenterIds=places)
+    async with serve() as client:
+        found = await shown(client, runpod, health(throttled=1))
+    assert found["waiting"]["reason"] == reason
+
+
 async def test_an_endpoint_that_was_scaled_down_meanwhile(serve: Any, runpod: Any) -> None:
     endpoint = pool(runpod)
     async with serve(list_ttl_s=0) as client:
