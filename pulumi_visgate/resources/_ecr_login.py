@@ -4,7 +4,7 @@ import base64
 import re
 from typing import Any
 
-from pulumi_visgate.resources.errors import ResourceError
+from pulumi_visgate.resources.errors import RegistryError
 
 _HOST = re.compile(r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?")
 _CONNECT_TIMEOUT_S = 5
@@ -12,15 +12,16 @@ _READ_TIMEOUT_S = 20
 _ATTEMPTS = 4
 
 
-class EcrLoginError(ResourceError):
+class EcrLoginError(RegistryError):
     """AWS gives no token for its registry."""
 
 
-def ecr_login(host: str) -> tuple[str, str] | None:
+def ecr_login(host: str, profile: str | None = None) -> tuple[str, str] | None:
     """Return user and password for a registry of ECR (`GetAuthorizationToken`), or None for any other registry.
 
     Args:
         host: Of the registry, such as `123456789012.dkr.ecr.eu-central-1.amazonaws.com`.
+        profile: Profile of the credentials; those that boto3 finds when left out.
 
     Raises:
         EcrLoginError: AWS did not give a token.
@@ -31,7 +32,9 @@ def ecr_login(host: str) -> tuple[str, str] | None:
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415, slow to import
 
     try:
-        data = _client(found["region"]).get_authorization_token(registryIds=[found["account"]])["authorizationData"]
+        data = _client(found["region"], profile).get_authorization_token(registryIds=[found["account"]])[
+            "authorizationData"
+        ]
         user, _, password = base64.b64decode(data[0]["authorizationToken"]).decode().partition(":")
     except (BotoCoreError, ClientError) as error:
         reason = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
@@ -41,7 +44,7 @@ def ecr_login(host: str) -> tuple[str, str] | None:
     return user, password
 
 
-def _client(region: str) -> Any:
+def _client(region: str, profile: str | None) -> Any:
     import boto3  # noqa: PLC0415, slow to import
     from botocore.config import Config  # noqa: PLC0415, as above
 
@@ -50,4 +53,4 @@ def _client(region: str) -> Any:
         read_timeout=_READ_TIMEOUT_S,
         retries={"mode": "standard", "max_attempts": _ATTEMPTS},
     )
-    return boto3.client("ecr", region_name=region, config=config)
+    return boto3.Session(profile_name=profile).client("ecr", region_name=region, config=config)

@@ -60,6 +60,7 @@ class Settings:
         hf_endpoint: Base URL of the model hub.
         host_url: Service host of the local cloud.
         host_token: Bearer token of that host.
+        aws_profile: Profile of AWS credentials that the stack names for pulumi-aws (`aws:profile`).
         market: What a plan does for which there is no stock.
     """
 
@@ -73,6 +74,7 @@ class Settings:
     hf_endpoint: str = HF_ENDPOINT
     host_url: str | None = None
     host_token: SecretStr | None = None
+    aws_profile: str | None = None
     market: Market = Market.WARN
 
     @classmethod
@@ -131,6 +133,7 @@ class Settings:
             hf_endpoint=hf_endpoint.rstrip("/"),
             host_url=(text("hostUrl", "VISGATE_HOST_URL") or "").rstrip("/") or None,
             host_token=secret("hostToken", "VISGATE_HOST_TOKEN"),
+            aws_profile=str(config("aws:profile") or "") or None,
             market=_market(text("market", "VISGATE_MARKET")),
         )
 

@@ -12,8 +12,9 @@ from pulumi_visgate.resources import _builders
 from pulumi_visgate.resources._build_context import identity, scan
 from pulumi_visgate.resources._builders import Build, Builder, Surroundings
 from pulumi_visgate.resources._crud import Change, Crud, Found, Inputs, Problem
+from pulumi_visgate.resources._ecr_login import EcrLoginError, ecr_login
 from pulumi_visgate.resources._provider import Provider, ResourceArgs, VisgateResource
-from pulumi_visgate.resources._registry import REPOSITORY, Login, Pushed, Registry, Repository
+from pulumi_visgate.resources._registry import REPOSITORY, Login, Pushed, Registry, Repository, known_login
 from pulumi_visgate.resources._values import UNKNOWN, Properties, has_unknown
 from pulumi_visgate.resources.errors import BuildFailed, RegistryError
 from visgate_contract.redaction import Redactor
@@ -103,8 +104,9 @@ class ContainerImageCrud(Crud):
         known = {name: props[name] for name in ContainerImageInputs.model_fields if name in props}
         if not props.get("push"):
             return Found(dict(props), known)
+        repository = Repository.parse(props["repository"])
         try:
-            there = self._registry(props).find(str(props.get("digest")))
+            there = _registry(props, repository, self._login(props, repository)).find(str(props.get("digest")))
         except RegistryError as error:
             self.session.report.warn(f"{error.detail} Whether {props.get('ref')} is still there was not checked.")
             return Found(dict(props), known)
@@ -119,15 +121,15 @@ class ContainerImageCrud(Crud):
 
     def _made(self, inputs: Properties) -> dict[str, Any]:
         repository = Repository.parse(inputs["repository"])
-        around = self._around(inputs)
         if not inputs.get("push"):
-            digest = self._builder(inputs).keep(self._build(inputs, repository), around)
+            digest = self._builder(inputs).keep(_build(inputs, repository), self._around(inputs))
             return dict(inputs) | {"digest": digest, "ref": f"{repository}:{inputs['tag']}"}
-        registry = self._registry(inputs)
+        login = self._login(inputs, repository)
+        registry = _registry(inputs, repository, login)
         if before := registry.find(inputs["tag"]):
             self.session.report.note(f"{repository}: the registry has what is wanted, nothing is built")
             return self._outs(inputs, repository, before)
-        digest = self._builder(inputs).publish(self._build(inputs, repository), around)
+        digest = self._builder(inputs).publish(_build(inputs, repository, login), self._around(inputs, login))
         pushed = registry.find(digest)
         if pushed is None:
             detail = f"{repository} does not have {digest}, which was pushed to it."
@@ -139,23 +141,22 @@ class ContainerImageCrud(Crud):
         size = {"size_bytes": pushed.size_bytes} if pushed.size_bytes else {}
         return dict(inputs) | {"digest": pushed.digest, "ref": ref, **size}
 
-    def _build(self, inputs: Properties, repository: Repository) -> Build:
-        return Build(
-            context=Path(inputs["context"]).absolute(),
-            dockerfile=inputs["dockerfile"],
-            repository=repository,
-            tag=inputs["tag"],
-            platform=inputs["platform"],
-            target=inputs.get("target"),
-            arguments=inputs.get("build_args") or {},
-            secrets=inputs.get("secrets") or {},
-            insecure=_insecure(inputs, repository),
-            login=_login(inputs),
-        )
+    def _login(self, inputs: Properties, repository: Repository) -> Login | None:
+        """Return the login that is given, or for ECR one that AWS gives for some hours; None leaves it to the machine.
 
-    def _registry(self, inputs: Properties) -> Registry:
-        repository = Repository.parse(inputs["repository"])
-        return Registry(repository, _login(inputs), insecure=_insecure(inputs, repository))
+        Raises:
+            EcrLoginError: AWS gives none, and nobody has signed in here.
+        """
+        name, password = inputs.get("username"), inputs.get("password")
+        if name and password:
+            return Login(str(name), str(password))
+        try:
+            token = ecr_login(repository.host, self.session.settings.aws_profile)
+        except EcrLoginError:
+            if known_login(repository) is None:
+                raise
+            return None
+        return Login(*token) if token else None
 
     def _builder(self, inputs: Properties) -> Builder:
         found = _builders.find(inputs.get("builder"), inputs.get("buildx_builder"))
@@ -170,8 +171,9 @@ class ContainerImageCrud(Crud):
         found = _builders.find(inputs.get("builder"), inputs.get("buildx_builder"))
         return found.name if found else "a builder, which is not here"
 
-    def _around(self, inputs: Properties) -> Surroundings:
-        secrets = [*self.session.settings.secrets(), *(inputs[name] for name in self.secret if inputs.get(name))]
+    def _around(self, inputs: Properties, login: Login | None = None) -> Surroundings:
+        given = (inputs.get("password"), login and login.password)
+        secrets = [*self.session.settings.secrets(), *(secret for secret in given if secret)]
         return Surroundings(_cache(os.environ), self.session.report, Redactor(secrets), float(inputs["timeout_s"]))
 
 
@@ -185,9 +187,23 @@ def _reasons(changed: Iterable[str], olds: Properties, news: Properties) -> Iter
             yield name
 
 
-def _login(inputs: Properties) -> Login | None:
-    name, password = inputs.get("username"), inputs.get("password")
-    return Login(str(name), str(password)) if name and password else None
+def _build(inputs: Properties, repository: Repository, login: Login | None = None) -> Build:
+    return Build(
+        context=Path(inputs["context"]).absolute(),
+        dockerfile=inputs["dockerfile"],
+        repository=repository,
+        tag=inputs["tag"],
+        platform=inputs["platform"],
+        target=inputs.get("target"),
+        arguments=inputs.get("build_args") or {},
+        secrets=inputs.get("secrets") or {},
+        insecure=_insecure(inputs, repository),
+        login=login,
+    )
+
+
+def _registry(inputs: Properties, repository: Repository, login: Login | None) -> Registry:
+    return Registry(repository, login, insecure=_insecure(inputs, repository))
 
 
 def _insecure(inputs: Properties, repository: Repository) -> bool:
@@ -231,7 +247,8 @@ class ContainerImageArgs(ResourceArgs, total=False):
     push: pulumi.Input[bool]
     """Push it; on by default. Off leaves it with the builder."""
     username: pulumi.Input[str]
-    """User at the registry; what `docker login` left on this machine is used when left out. Always secret."""
+    """User at the registry. Left out, ECR gives a token for the AWS credentials of the environment or of `aws:profile`,
+    and any other registry gets what `docker login` left on this machine. Always secret."""
     password: pulumi.Input[str]
     """Password or token. Always secret; another one builds nothing."""
     insecure: pulumi.Input[bool]

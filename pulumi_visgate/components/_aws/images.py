@@ -3,10 +3,8 @@
 import hashlib
 import os
 import tempfile
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pulumi
 from pulumi_aws import ecr
@@ -14,6 +12,7 @@ from pulumi_aws import ecr
 from pulumi_visgate.components._aws._children import AwsFamily
 from pulumi_visgate.components._base import ArgumentError
 from pulumi_visgate.gateway_image import write_context
+from pulumi_visgate.resources.container_image import ContainerImage
 
 _DIGEST_LENGTH = 16
 
@@ -70,21 +69,6 @@ def _digest(folder: Path) -> str:
 
 
 def _built(aws: AwsFamily, name: str, into: ecr.Repository, context: Path) -> pulumi.Output[str]:
+    """Build and push; ECR gives the token for that, so no password is anywhere."""
     wanted = {"repository": into.repository_url, "context": str(context)}
-    ref: pulumi.Output[str] = aws.family.resource("build", _container_image(), name, wanted).ref
-    return ref
-
-
-def _container_image() -> Any:
-    """Return the resource that builds images.
-
-    Raises:
-        ArgumentError: This version has none.
-    """
-    try:
-        return import_module("pulumi_visgate.resources.container_image").ContainerImage
-    except ModuleNotFoundError as error:
-        detail = "This version of pulumi-visgate builds no images, so workers' and gateway's must be named."
-        raise ArgumentError(
-            detail, hint="Build both, push them to ECR, and set workerImage and gatewayImage."
-        ) from error
+    return aws.family.resource("build", ContainerImage, name, wanted).ref

@@ -13,6 +13,7 @@ from pulumi_visgate import InferencePlatform
 
 ACCOUNT = "123456789012"
 REGION = "eu-central-1"
+REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 KEY = "rpa_AWSTESTAWSTESTAWSTEST"
 KEY_SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:visgate/runpod-Ab12Cd"
 SIGNING_KEY = "a-signing-key-of-many-characters"
@@ -114,6 +115,8 @@ _TOLD: dict[str, dict[str, Any]] = {
     "Distribution": {"domainName": "{name}.cloudfront.net", "hostedZoneId": "Z2FDTNDATAQYW2"},
     "FunctionUrl": {"functionUrl": "https://{name}.lambda-url.{region}.on.aws/"},
     "SecretVersion": {"versionId": "v1"},
+    "Repository": {"repositoryUrl": f"{REGISTRY}/{{name}}"},
+    "ContainerImage": {"ref": f"{REGISTRY}/{{name}}@sha256:1"},
     "Certificate": {"domainValidationOptions": [_RECORD]},
     "LoadBalancer": {"dnsName": "lb.internal", "arnSuffix": "app/lb/1"},
     "TargetGroup": {"arnSuffix": "targetgroup/tg/1"},
@@ -198,7 +201,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "lambda": {},
     "lambda with a name": {"gateway": NAMED, "cdn": {"domain": "cdn.acme.example", "zone_id": "Z123"}},
     "fargate": {"gateway": {"compute": "fargate", "shared_limits": True, **NAMED}},
-    "own image": {"image": None},
+    "own images": {"image": None, "gateway": {"image": None}},
 }
 _GRAPHS: dict[str, Graph] = {}
 
@@ -225,7 +228,12 @@ def on_fargate(graph_of: Callable[[str], Graph]) -> Graph:
     return graph_of("fargate")
 
 
-@pytest.fixture(params=["lambda", "lambda with a name", "fargate"])
+@pytest.fixture
+def on_own_images(graph_of: Callable[[str], Graph]) -> Graph:
+    return graph_of("own images")
+
+
+@pytest.fixture(params=list(VARIANTS))
 def every(request: pytest.FixtureRequest, graph_of: Callable[[str], Graph]) -> Graph:
     """Each variant in turn."""
     return graph_of(request.param)

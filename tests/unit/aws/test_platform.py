@@ -15,7 +15,18 @@ from pulumi_visgate.components import artifact_cdn, gateway, geo_routed_cache, w
 from pulumi_visgate.components._aws.model_store import CACHING_DISABLED
 from pulumi_visgate.components._gateway_env import SECRET_SETTINGS
 from pulumi_visgate.gateway.settings import Settings
-from tests.unit.aws.conftest import GATEWAY, KEY_SECRET, MODEL, NAMED, SIGNING_KEY, WINDOW, Build, Graph, platform
+from tests.unit.aws.conftest import (
+    GATEWAY,
+    KEY_SECRET,
+    MODEL,
+    NAMED,
+    REGISTRY,
+    SIGNING_KEY,
+    WINDOW,
+    Build,
+    Graph,
+    platform,
+)
 
 
 def variables(graph: Graph, name: str) -> dict[str, str]:
@@ -82,6 +93,19 @@ def test_fargate_scales_and_shares_its_counters(on_fargate: Graph) -> None:
     held = json.loads(on_fargate.one("secretsmanager.SecretVersion")["secretString"])
     assert held["valkey_url"] == "valkeys://cache.internal:6379"
     assert on_fargate.of("lambda.FunctionUrl") == []
+
+
+def test_both_images_are_built_into_repositories_of_their_own_and_run_by_digest(on_own_images: Graph) -> None:
+    built = {one.name: one for one in on_own_images.made if one.kind.endswith(":ContainerImage")}
+    worker, gateway = built["p-worker-build"], built["p-gateway-build"]
+    assert (worker["repository"], gateway["repository"]) == (f"{REGISTRY}/p-worker", f"{REGISTRY}/p-gateway-image")
+    assert (Path(worker["context"]) / "src" / "visgate_worker").is_dir()
+    assert (Path(gateway["context"]) / "app" / "pulumi_visgate" / "gateway").is_dir()
+    ran = {found["imageUri"] for found in on_own_images.of("lambda.Function")}
+    assert ran == {f"{REGISTRY}/p-gateway-build@sha256:1"}
+    [pool] = [one for one in on_own_images.made if one.kind.endswith(":WarmPool")]
+    assert pool["image"] == f"{REGISTRY}/p-worker-build@sha256:1"
+    assert _gateway(on_own_images)["VISGATE_GATEWAY_IMAGE"] == pool["image"]
 
 
 def test_schedules_say_everything_that_upkeep_needs_but_the_key(on_lambda: Graph) -> None:

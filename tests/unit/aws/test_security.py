@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from tests.unit.aws.conftest import ACCOUNT, KEY, KEY_SECRET, SIGNING_KEY, Build, Graph, Made, platform
+from tests.unit.aws.conftest import ACCOUNT, KEY, KEY_SECRET, REGION, SIGNING_KEY, Build, Graph, Made, platform
 
 
 def statements(graph: Graph) -> list[tuple[Made, dict[str, Any]]]:
@@ -225,12 +225,23 @@ def acl_arn(acl: Made) -> str:
     return f"arn:aws:wafv2:us-east-1:{ACCOUNT}:{acl.name}"
 
 
-def test_repositories_scan_and_their_tags_stay(every: Graph, on_lambda: Graph) -> None:
+def test_repositories_scan_and_their_tags_stay(every: Graph) -> None:
     for repository in every.of("ecr.Repository"):
         assert repository["imageTagMutability"] == "IMMUTABLE"
         assert repository["imageScanningConfiguration"] == {"scanOnPush": True}
         assert repository["forceDelete"] is False
     assert len(every.of("ecr.LifecyclePolicy")) == len(every.of("ecr.Repository"))
+
+
+def test_images_are_built_and_pulled_without_any_password(on_own_images: Graph) -> None:
+    built = {one.name: one for one in on_own_images.made if one.kind.endswith(":ContainerImage")}
+    assert set(built) == {"p-worker-build", "p-gateway-build"}
+    for one in built.values():
+        assert set(one.inputs) & {"username", "password", "insecure"} == set()
+    registries = [one for one in on_own_images.made if one.kind.endswith(":RegistryAuth")]
+    assert registries == []
+    [delegation] = [one for one in on_own_images.made if one.kind.endswith(":EcrDelegation")]
+    assert delegation["repository_arn"] == f"arn:aws:ecr:{REGION}:{ACCOUNT}:p-worker"
 
 
 def test_what_has_to_be_in_the_region_of_cloudfront_is_there(every: Graph) -> None:

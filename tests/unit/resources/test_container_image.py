@@ -7,7 +7,8 @@ import pytest
 
 from pulumi_visgate.resources import _builders, container_image
 from pulumi_visgate.resources._builders import Build, Surroundings
-from pulumi_visgate.resources._registry import Pushed
+from pulumi_visgate.resources._ecr_login import EcrLoginError
+from pulumi_visgate.resources._registry import Login, Pushed
 from pulumi_visgate.resources._session import Session
 from pulumi_visgate.resources._settings import Settings
 from pulumi_visgate.resources._values import UNKNOWN
@@ -16,6 +17,7 @@ from pulumi_visgate.resources.errors import BuildFailed, RegistryError
 
 REPOSITORY = "ghcr.io/acme/worker"
 PASSWORD = "canary-of-a-registry"
+ECR = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
 
 
 class Heard:
@@ -39,9 +41,11 @@ class World:
         self.built: list[Build] = []
         self.images: dict[str, Pushed] = {}
         self.trouble: Exception | None = None
+        self.around: Surroundings | None = None
 
     def publish(self, build: Build, around: Surroundings) -> str:
         self.built.append(build)
+        self.around = around
         # What is in an image decides its digest, here: the Dockerfile alone.
         digest = f"sha256:{(build.context / 'Dockerfile').read_text().strip()}"
         self.images[build.tag] = self.images[digest] = Pushed(digest, 1000)
@@ -50,6 +54,9 @@ class World:
     def keep(self, build: Build, around: Surroundings) -> str:
         self.built.append(build)
         return "sha256:kept"
+
+    def masks(self, secret: str) -> bool:
+        return self.around is not None and secret not in self.around.redactor.text(f"pushing with {secret}")
 
     def find(self, reference: str) -> Pushed | None:
         if self.trouble:
@@ -186,6 +193,47 @@ def test_one_that_is_gone_is_noticed_and_a_registry_that_is_silent_is_no_reason_
     world.trouble = None
     world.images.clear()
     assert crud.read(REPOSITORY, outs) is None
+
+
+def test_ecr_gives_a_token_that_is_kept_nowhere(
+    crud: ContainerImageCrud, world: World, context: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str | None]] = []
+
+    def token(host: str, profile: str | None) -> tuple[str, str]:
+        asked.append((host, profile))
+        return "AWS", PASSWORD
+
+    monkeypatch.setattr(container_image, "ecr_login", token)
+    inputs = checked(crud, context, repository=f"{ECR}/worker")
+    assert asked == []  # a preview needs no credentials
+    outs = crud.create(inputs)[1]
+    assert asked == [(ECR, None)]
+    assert world.built[0].login == Login("AWS", PASSWORD)
+    assert world.masks(PASSWORD)
+    assert PASSWORD not in repr((outs, world.built))
+    crud.read(f"{ECR}/worker", outs)
+    assert len(asked) == 2
+
+
+def test_who_has_signed_in_to_ecr_by_hand_needs_no_credentials_of_aws(
+    crud: ContainerImageCrud, world: World, context: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(host: str, profile: str | None) -> tuple[str, str]:
+        detail = f"ECR gives no token for {host}: NoCredentialsError."
+        raise EcrLoginError(detail)
+
+    monkeypatch.setattr(container_image, "ecr_login", none)
+    inputs = checked(crud, context, repository=f"{ECR}/worker")
+    monkeypatch.setattr(container_image, "known_login", lambda _repository: None)
+    with pytest.raises(EcrLoginError, match="NoCredentialsError"):
+        crud.create(inputs)
+    monkeypatch.setattr(container_image, "known_login", lambda _repository: Login("AWS", PASSWORD))
+    outs = crud.create(inputs)[1]
+    assert world.built[0].login is None
+    monkeypatch.setattr(container_image, "known_login", lambda _repository: None)
+    assert crud.read(f"{ECR}/worker", outs) is not None  # a refresh without credentials is no reason to build
+    assert "was not checked" in said(crud)[-1]
 
 
 def test_a_push_that_did_not_arrive_is_no_success(
