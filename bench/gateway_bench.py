@@ -17,7 +17,7 @@ import uvloop
 
 from bench import gateway_crowd
 from bench.gateway_servers import AUTHORIZATION, JOB, Servers, running
-from bench.load import Request, flood
+from bench.load import Request, flood, kept
 from bench.report import Measurement, percentile
 
 LATENCY_S = 0.02
@@ -91,11 +91,11 @@ async def _one_by_one(servers: Servers) -> tuple[list[float], list[float]]:
     added: list[float] = []
     hello: list[float] = []
     job, greeting = servers.job(servers.gateway), Request(servers.hello, JOB, AUTHORIZATION, b"hello")
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession() as session, kept(servers.gateway) as ask, kept(servers.hello) as greet:
         for count in range(WARM_UP + REQUESTS):
-            (took,) = await flood(job, 1, connections=1)
+            took = await ask(job)
             busy = (await _taken(session, servers))["busy_s"]
-            (bare,) = await flood(greeting, 1, connections=1)
+            bare = await greet(greeting)
             if count >= WARM_UP:
                 added.append(took - busy)
                 hello.append(bare)

@@ -8,7 +8,8 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import cast
 from urllib.parse import urlsplit
@@ -98,8 +99,7 @@ class _Load:
         return self._to_send >= 0
 
     def took(self, answer: bytes, seconds: float) -> None:
-        found = _HEAD.match(answer)
-        if found is None or found[1][:1] != b"2" or self._expect not in answer:
+        if not _is_good(answer, self._expect):
             self._fail(RuntimeError(f"an answer is wrong: {answer[:400]!r}"))
             return
         self.times.append(seconds)
@@ -140,3 +140,37 @@ async def flood(request: Request, count: int, *, connections: int) -> list[float
         for transport, _ in opened:
             transport.close()
     return load.times
+
+
+@asynccontextmanager
+async def kept(url: str) -> AsyncIterator[Callable[[Request], Awaitable[float]]]:
+    """Keep one connection, and yield what sends a request over it and returns how long the answer took, in seconds.
+
+    Args:
+        url: Any address of the server.
+    """
+    parts = urlsplit(url)
+    reader, writer = await asyncio.open_connection(str(parts.hostname), parts.port or 80)
+
+    async def ask(request: Request) -> float:
+        content = request.encoded()
+        sent_at = time.perf_counter()
+        writer.write(content)
+        head = await reader.readuntil(b"\r\n\r\n")
+        announced = _LENGTH.search(head)
+        body = await reader.readexactly(int(announced[1]) if announced else 0)
+        took = time.perf_counter() - sent_at
+        if not _is_good(head + body, request.expect):
+            message = f"an answer is wrong: {(head + body)[:400]!r}"
+            raise RuntimeError(message)
+        return took
+
+    try:
+        yield ask
+    finally:
+        writer.close()
+
+
+def _is_good(answer: bytes, expect: bytes) -> bool:
+    found = _HEAD.match(answer)
+    return found is not None and found[1][:1] == b"2" and expect in answer

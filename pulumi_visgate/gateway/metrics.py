@@ -1,7 +1,7 @@
 """What the gateway counts, for Prometheus: nothing about anyone, and no label whose values a caller could multiply.
 
-Labels hold names of routes, operations and outcomes, and the models that the platform offers; any other model is
-`other`.
+Labels hold names of routes, operations and outcomes, families of models, and the models that the platform offers; any
+other is `other`.
 """
 
 from collections import OrderedDict
@@ -13,7 +13,8 @@ from prometheus_client.exposition import choose_encoder
 
 from pulumi_visgate.runpod import Attempt
 from pulumi_visgate.runpod.models.job import JobStatus
-from visgate_contract.jobs import JobProgress
+from visgate_contract.families import Family
+from visgate_contract.jobs import JobResult
 
 MetricT = TypeVar("MetricT", Counter, Histogram)
 
@@ -21,6 +22,7 @@ OTHER = "other"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _WAITS = (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
 _PARTS = (0.0, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
+_FAMILIES = frozenset(Family)
 _REMEMBERED_JOBS = 10_000
 _METHODS = frozenset({"GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS"})
 
@@ -59,18 +61,18 @@ class Metrics:
         self._queued = Histogram(
             "visgate_job_queue_seconds",
             "Time of finished jobs in Runpod's queue, workers' starts included.",
-            ("model",),
+            ("family",),
             buckets=_WAITS,
             registry=registry,
         )
         self._executed = Histogram(
             "visgate_job_execution_seconds",
             "Time of finished jobs at their worker.",
-            ("model",),
+            ("family",),
             buckets=_WAITS,
             registry=registry,
         )
-        self._jobs = Counter("visgate_jobs_ended", "Jobs seen to end.", ("model", "status"), registry=registry)
+        self._jobs = Counter("visgate_jobs_ended", "Jobs seen to end.", ("family", "status"), registry=registry)
         self._calls = Counter(
             "visgate_runpod_calls",
             "Calls sent to Runpod, repeats included.",
@@ -117,13 +119,14 @@ class Metrics:
         if len(self._ended) > _REMEMBERED_JOBS:
             self._ended.popitem(last=False)
         body = {"status": str(job.status), "output": job.output, "error": job.error}
-        models = [event.data.model_id for event in JobProgress.from_runpod(body).events]
-        model = self._named(models[0] if models else "")
-        self._of(self._jobs, model, str(job.status).lower()).inc()
+        result = JobResult.from_runpod(body)
+        named = result.runtime.family if result is not None and result.runtime is not None else None
+        family = named if named in _FAMILIES else OTHER
+        self._of(self._jobs, family, str(job.status).lower()).inc()
         if job.delay_time is not None:
-            self._of(self._queued, model).observe(job.delay_time / 1000)
+            self._of(self._queued, family).observe(job.delay_time / 1000)
         if job.execution_time is not None:
-            self._of(self._executed, model).observe(job.execution_time / 1000)
+            self._of(self._executed, family).observe(job.execution_time / 1000)
 
     def runpod_called(self, attempt: Attempt) -> None:
         """Count a call that was sent to Runpod."""

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from functools import cached_property
 from importlib.util import find_spec
 from typing import Annotated, Literal, Self
 from urllib.parse import unquote, urlsplit
@@ -270,7 +271,11 @@ class Settings(BaseSettings):
 
     def offered(self, model_id: str) -> OfferedModel | None:
         """Return the offer for a model, or None."""
-        return next((model for model in self.models if model.model_id == model_id), None)
+        return self._by_id.get(model_id)
+
+    @cached_property
+    def _by_id(self) -> dict[str, OfferedModel]:
+        return {model.model_id: model for model in reversed(self.models)}
 
     def secrets(self) -> tuple[str, ...]:
         """Return the platform's secrets, for masking."""

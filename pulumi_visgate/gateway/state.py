@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ParamSpec
 
 import httpx
-from fastapi import FastAPI, Request
+from fastapi import Request
+from starlette.types import Scope
 
 from pulumi_visgate.gateway import egress
 from pulumi_visgate.gateway.event_stream import OpenStreams
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
+_FOUND = "visgate_state"
 _NO_KEY = "no-key-yet"
 # An answer is waited for, so fewer and shorter repeats than the client's own.
 _RETRY = RetryPolicy(attempts=3, base_s=0.2, cap_s=1.0, attempt_s=4.0)
@@ -127,15 +129,17 @@ class State:
         Raises:
             Refused: It has not started, or is ending (503).
         """
-        state = State.of_application(request.app)
+        state = State.of_scope(request.scope)
         if state is None:
             raise Refused(503, "The gateway is not ready.", code=ErrorCode.INTERNAL, hint="Try again in a moment.")
         return state
 
     @staticmethod
-    def of_application(app: FastAPI) -> "State | None":
-        """Return the state of an application, or None if it has not started or is ending."""
-        state: State | None = getattr(app.state, "visgate", None)
+    def of_scope(scope: Scope) -> "State | None":
+        """Return the state of the application, or None if it has not started or is ending; found once a request."""
+        if _FOUND not in scope:
+            scope[_FOUND] = getattr(scope["app"].state, "visgate", None)
+        state: State | None = scope[_FOUND]
         return state
 
     def runpod(self, api_key: str) -> AsyncRunpodClient:

@@ -91,7 +91,7 @@ def route_of(scope: Scope) -> str:
 
 
 def _count(scope: Scope, status: int, seconds: float) -> None:
-    state = State.of_application(scope["app"])
+    state = State.of_scope(scope)
     if state is not None:
         state.metrics.answered(route=route_of(scope), method=scope["method"], status=status, seconds=seconds)
 

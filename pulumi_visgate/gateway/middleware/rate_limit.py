@@ -28,7 +28,7 @@ class RateLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        state = State.of_application(scope["app"]) if scope["type"] == "http" else None
+        state = State.of_scope(scope) if scope["type"] == "http" else None
         if state is None or scope["path"] in _UNLIMITED:
             await self._app(scope, receive, send)
             return

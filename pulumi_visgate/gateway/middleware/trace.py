@@ -20,7 +20,7 @@ class Trace:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        state = State.of_application(scope["app"]) if scope["type"] == "http" else None
+        state = State.of_scope(scope) if scope["type"] == "http" else None
         if state is None or state.tracing is None:
             await self._app(scope, receive, send)
             return

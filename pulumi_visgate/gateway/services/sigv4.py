@@ -5,12 +5,14 @@ botocore signs the same, which a test holds this to, at about fifteen times the 
 
 import hashlib
 import hmac
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
+_PLAIN = re.compile(r"[A-Za-z0-9_.~/-]*")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}  # clients leave them out of `Host`
 
 
@@ -27,6 +29,16 @@ class Credentials:
     key_id: str
     secret: str = field(repr=False)
     token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stamp:
+    second: datetime
+    credentials: Credentials
+    begins: str
+    token: str = field(repr=False)
+    to_sign: str
+    key: bytes = field(repr=False)
 
 
 class Presigner:
@@ -54,7 +66,7 @@ class Presigner:
         self._region = region
         self._credentials = credentials
         self._clock = clock
-        self._signing_key: tuple[tuple[str, str], bytes] = (("", ""), b"")
+        self._stamp: _Stamp | None = None
 
     def url(
         self,
@@ -76,30 +88,42 @@ class Presigner:
             content_type: What the request has to send as its `Content-Type`; anything when left out.
             query: What S3 is asked beyond the object itself, names in lower case or camel case.
         """
-        credentials = self._credentials()
-        moment = self._clock().strftime("%Y%m%dT%H%M%SZ")
-        scope = f"{moment[:8]}/{self._region}/s3/aws4_request"
-        path = quote(f"{self._path}/{bucket}/{key}", safe="/~")
-        token = f"&X-Amz-Security-Token={quote(credentials.token, safe='~')}" if credentials.token else ""
+        stamp = self._stamped()
+        path = f"{self._path}/{bucket}/{key}"
+        if not _PLAIN.fullmatch(path):
+            path = quote(path, safe="/~")
         typed = content_type is not None
         # Sorted as SigV4 wants it: upper case comes before lower case.
         asked = "".join(f"&{name}={quote(value, safe='~')}" for name, value in sorted((query or {}).items()))
         full = (
-            f"X-Amz-Algorithm={_ALGORITHM}&X-Amz-Credential={quote(f'{credentials.key_id}/{scope}', safe='~')}"
-            f"&X-Amz-Date={moment}&X-Amz-Expires={ttl_s}{token}"
+            f"{stamp.begins}&X-Amz-Expires={ttl_s}{stamp.token}"
             f"&X-Amz-SignedHeaders={'content-type%3Bhost' if typed else 'host'}{asked}"
         )
         headers = f"content-type:{content_type}\nhost:{self._host}\n" if typed else f"host:{self._host}\n"
         signed = "content-type;host" if typed else "host"
         canonical = f"{method}\n{path}\n{full}\n{headers}\n{signed}\nUNSIGNED-PAYLOAD"
-        to_sign = f"{_ALGORITHM}\n{moment}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-        signature = hmac.digest(self._key(credentials.secret, moment[:8]), to_sign.encode(), "sha256").hex()
+        to_sign = f"{stamp.to_sign}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+        signature = hmac.digest(stamp.key, to_sign.encode(), "sha256").hex()
         return f"{self._origin}{path}?{full}&X-Amz-Signature={signature}"
 
-    def _key(self, secret: str, day: str) -> bytes:
-        if self._signing_key[0] != (secret, day):
-            key = f"AWS4{secret}".encode()
-            for part in (day, self._region, "s3", "aws4_request"):
-                key = hmac.digest(key, part.encode(), "sha256")
-            self._signing_key = ((secret, day), key)
-        return self._signing_key[1]
+    def _stamped(self) -> "_Stamp":
+        """Return what all signatures of this second have in common."""
+        credentials, second = self._credentials(), self._clock().replace(microsecond=0)
+        known = self._stamp
+        if known is not None and known.second == second and known.credentials == credentials:
+            return known
+        moment = second.strftime("%Y%m%dT%H%M%SZ")
+        scope = f"{moment[:8]}/{self._region}/s3/aws4_request"
+        key = f"AWS4{credentials.secret}".encode()
+        for part in (moment[:8], self._region, "s3", "aws4_request"):
+            key = hmac.digest(key, part.encode(), "sha256")
+        named = quote(f"{credentials.key_id}/{scope}", safe="~")
+        self._stamp = _Stamp(
+            second=second,
+            credentials=credentials,
+            begins=f"X-Amz-Algorithm={_ALGORITHM}&X-Amz-Credential={named}&X-Amz-Date={moment}",
+            token=f"&X-Amz-Security-Token={quote(credentials.token, safe='~')}" if credentials.token else "",
+            to_sign=f"{_ALGORITHM}\n{moment}\n{scope}",
+            key=key,
+        )
+        return self._stamp

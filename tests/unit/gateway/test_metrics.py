@@ -141,12 +141,26 @@ async def test_figures_can_be_had_as_openmetrics(serve: Any) -> None:
     assert answer.text.endswith("# EOF\n")
 
 
-def test_a_job_without_events_or_times_counts_as_another_model() -> None:
+def test_a_job_without_a_result_or_times_counts_as_another_family() -> None:
     from pulumi_visgate.gateway.metrics import Metrics
 
     metrics = Metrics([MODEL])
     metrics.job_seen(JobStatus.model_validate({"id": "a", "status": "IN_QUEUE"}))
     metrics.job_seen(JobStatus.model_validate({"id": "b", "status": "TIMED_OUT"}))
     text = metrics.exposition("")[0].decode()
-    assert 'visgate_jobs_ended_total{model="other",status="timed_out"} 1.0' in text
-    assert 'model="other"' not in text.replace('visgate_jobs_ended_total{model="other",status="timed_out"}', "")
+    assert 'visgate_jobs_ended_total{family="other",status="timed_out"} 1.0' in text
+    assert text.count('family="other"') == 1
+
+
+@pytest.mark.parametrize(("named", "family"), [("stable-diffusion-xl", "stable-diffusion-xl"), ("Canary", "other")])
+def test_a_job_counts_for_the_family_that_its_worker_names(named: str, family: str) -> None:
+    from pulumi_visgate.gateway.metrics import Metrics
+
+    metrics = Metrics([MODEL])
+    runtime = {"name": "eager", "device": "cpu", "family": named}
+    output = {"task_id": "task_1", "runtime": runtime}
+    given = {"id": "a", "status": "COMPLETED", "output": output, "delayTime": 1_500, "executionTime": 700}
+    metrics.job_seen(JobStatus.model_validate(given))
+    text = metrics.exposition("")[0].decode()
+    assert f'visgate_jobs_ended_total{{family="{family}",status="completed"}} 1.0' in text
+    assert f'visgate_job_queue_seconds_sum{{family="{family}"}} 1.5' in text
