@@ -68,6 +68,11 @@ def made(runpod: RunpodClient, key: str, *, model: str = "m/one", name: str | No
     return runpod.create_endpoint(CreateEndpoint.model_validate(body)).id
 
 
+def made_at(runpod: RunpodClient, endpoint: str) -> datetime:
+    """Return when an endpoint was made by Runpod's clock, which other tests may have moved."""
+    return runpod.get_endpoint(endpoint).created_at
+
+
 def at(hour: int, minute: int = 0) -> datetime:
     return datetime(2026, 11, 26, hour, minute, tzinfo=UTC)
 
@@ -106,8 +111,9 @@ def test_what_nobody_owns_is_told_first_and_ends_when_asked_for(
     foreign = made(runpod, key, name="production")
     stranger = made(runpod, key, name=str(runpod.get_endpoint(idle).name).replace(user_hash(key)[:10], "0" * 10))
     work = {"do": "reap", "keep": [declared], "min_age_hours": 24}
-    later = datetime.now(UTC) + LATER
-    young = post(work, datetime.now(UTC)).json()["findings"]
+    moment = made_at(runpod, idle)
+    later = moment + LATER
+    young = post(work, moment).json()["findings"]
     assert [(one["endpoint_id"], one["goes"]) for one in young] == [(idle, False)]
     assert "made less than 24 h ago" in young[0]["reason"]
     [found] = post(work, later).json()["findings"]
@@ -129,7 +135,8 @@ def test_an_endpoint_with_jobs_or_workers_is_not_deleted(
     costly = made(runpod, runpod_emulator.key, model="m/costly", minimum=1)
     runpod.run_job(busy, JobRequest(input={}))
     work = {"do": "reap", "keep": [], "min_age_hours": 24, "delete": True}
-    found = {one["endpoint_id"]: one for one in post(work, datetime.now(UTC) + LATER).json()["findings"]}
+    later = made_at(runpod, costly) + LATER
+    found = {one["endpoint_id"]: one for one in post(work, later).json()["findings"]}
     assert "queued jobs" in found[busy]["reason"]
     assert not found[busy]["goes"]
     assert (found[costly]["goes"], found[costly]["done"]) == (True, "scaled down")
