@@ -46,6 +46,7 @@ class Plan:
         cost: What a job may cost.
         prices: The catalog that this was reckoned with.
         commit: Commit of the hub that was looked at.
+        subject: What was checked.
     """
 
     model: OfferedModel
@@ -56,6 +57,7 @@ class Plan:
     cost: Cost
     prices: Prices
     commit: str | None = None
+    subject: Subject | None = None
 
 
 class Planner:
@@ -134,10 +136,21 @@ class Planner:
         return spots.spots(pools, centers, volumes={}, near=caller.place, store=self._store)
 
     async def with_own_volumes(self, caller: Caller, wish: Wish, plan: Plan) -> Plan:
-        """Return a plan anew after Runpod refused a volume: with those that the caller's account has."""
+        """Return a plan anew after Runpod refused a volume: with those that the caller's account has, or with the hub.
+
+        Raises:
+            Refused: The model has to come from the hub then, and cannot.
+        """
         volumes = _of_model(plan.model, await self._list(caller))
-        found, attempts = self._placed(caller, wish, plan.report, plan.prices, volumes, from_hub=True)
-        return replace(plan, spots=found, attempts=attempts)
+        report, commit = plan.report, plan.commit
+        if report.facts is None and not volumes and plan.subject is not None:
+            facts = await self._facts(caller, plan.model)
+            report = self._report(replace(plan.subject, on_volume=False), facts, plan.model)
+            report.require()
+            commit = report.facts.info.commit if report.facts else None
+        from_hub = report.facts is not None or not volumes
+        found, attempts = self._placed(caller, wish, report, plan.prices, volumes, from_hub=from_hub)
+        return replace(plan, report=report, spots=found, attempts=attempts, commit=commit)
 
     async def require_budget(self, caller: Caller, pools: tuple[str, ...], asked: Asked) -> None:
         """Refuse a job on an endpoint that is there already, if it may cost too much; without a ceiling, do nothing.
@@ -190,7 +203,7 @@ class Planner:
         pools = report.fitting() or pools
         cost = self._budget.cost(prices, pools, run_s=self._run_s(asked), asked_usd=asked.max_cost_usd)
         commit = report.facts.info.commit if report.facts else None
-        return Plan(model, report, found, attempts, pools, cost, prices, commit)
+        return Plan(model, report, found, attempts, pools, cost, prices, commit, subject)
 
     def _placed(
         self,

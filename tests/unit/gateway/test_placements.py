@@ -139,6 +139,19 @@ async def test_an_account_without_the_platforms_volumes_is_served_from_the_hub(
     assert runpod.calls["list_volumes"] == 1
 
 
+async def test_a_model_that_is_only_on_the_platforms_volumes_is_refused_to_an_account_without_them(
+    serve: Any, runpod: Any, refusals: list[httpx.Response]
+) -> None:
+    detail = "networkVolumes: there is no network volume 'vol0'"
+    refusals.append(httpx.Response(404, json={"title": "Not Found", "status": 404, "detail": detail}))
+    own = OfferedModel(model_id="acme/own", network_volume_ids=CACHED.network_volume_ids)
+    async with serve(**{**PLATFORM, "models": (own,)}) as client:
+        answer = await client.post("/v1/jobs", json={**JOB, "model": "acme/own"})
+    assert (answer.status_code, answer.json()["code"]) == (404, "model_not_found")
+    assert runpod.calls["create_endpoint"] == 1
+    assert runpod.endpoints == {}
+
+
 async def test_an_account_with_one_of_the_volumes_runs_where_it_is(
     serve: Any, runpod: Any, refusals: list[httpx.Response]
 ) -> None:
