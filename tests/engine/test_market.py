@@ -32,7 +32,9 @@ def test_stock_and_cost_are_in_the_preview(stack: Stack, runpod_emulator: Runpod
     preview = stack.preview()
     assert preview.text.count(f"sd (Endpoint): data_center_ids: {GONE}EU-CZ-1 (HIGH)") == 1, preview.text
     assert "hourly_ceiling_usd : 3.3" in preview.text
-    assert runpod_emulator.requests() == {"listGpuTypes": 1, "listDataCenters": 1}  # one list for all
+    # One list for all: of what is on offer, and of who has the names already.
+    lists = ("listGpuTypes", "listDataCenters", "listEndpoints", "listNetworkVolumes")
+    assert runpod_emulator.requests() == dict.fromkeys(lists, 1)
     refused = stack.preview(ok=False, VISGATE_MARKET="fail")
     assert refused.code != 0
     assert GONE in refused.text
