@@ -123,7 +123,7 @@ class Stack:
         Raises:
             PulumiError: It has, or `pulumi` refused.
         """
-        self._ask("preview", "--expect-no-changes", timeout_s=_PREVIEW_S)
+        self._ask("preview", "--expect-no-changes", "--diff", timeout_s=_PREVIEW_S)
 
     def _ask(self, *arguments: str, timeout_s: int = _TIMEOUT_S) -> str:
         return _pulumi(self.folder, self.environ, *arguments, "--stack", self.full_name, timeout_s=timeout_s)
@@ -223,7 +223,11 @@ def _pulumi(
         check=False,
     )
     if done.returncode:
-        said = redactor().text(done.stderr or done.stdout).strip().removeprefix("error: ")
+        told = (
+            done.stderr.strip().removeprefix("error: "),
+            done.stdout.strip(),
+        )  # such as the diff that there should not be
+        said = redactor().text("\n".join(part for part in told if part))
         detail = f"`pulumi {arguments[0]} {arguments[1]}` failed: {said}"
         raise PulumiError(detail)
     return done.stdout

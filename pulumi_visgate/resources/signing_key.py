@@ -11,6 +11,7 @@ from pulumi_visgate.resources._provider import Provider, ResourceArgs, VisgateRe
 from pulumi_visgate.resources._values import Properties
 
 KEY_BYTES = 32
+NO_KEY = ""  # not None: the engine drops that from the state, and a preview would take the key for unknown
 
 
 class SigningKeyInputs(Inputs):
@@ -38,7 +39,7 @@ class SigningKeyCrud(Crud):
         """Make a key; the id tells nothing about it but that it is another one."""
         value = secrets.token_urlsafe(KEY_BYTES)
         id_ = f"key-{hashlib.sha256(value.encode()).hexdigest()[:12]}"
-        return id_, dict(inputs) | {"value": value, "previous": None}
+        return id_, dict(inputs) | {"value": value, "previous": NO_KEY}
 
     def read(self, _id: str, props: Properties) -> Found:
         """Return what is known."""
@@ -47,10 +48,10 @@ class SigningKeyCrud(Crud):
 
     def update(self, _id: str, olds: Properties, news: Properties) -> dict[str, Any]:
         """Make another key when the rotation is another one; the former goes when it is not to be kept."""
-        value, previous = olds["value"], olds.get("previous")
+        value, previous = olds["value"], olds.get("previous") or NO_KEY
         if news.get("rotation") != olds.get("rotation"):
             value, previous = secrets.token_urlsafe(KEY_BYTES), value
-        return dict(news) | {"value": value, "previous": None if news.get("keep_previous") is False else previous}
+        return dict(news) | {"value": value, "previous": NO_KEY if news.get("keep_previous") is False else previous}
 
     def delete(self, _id: str, _props: Properties, /) -> None:
         """Forget it."""
@@ -76,8 +77,8 @@ class SigningKey(VisgateResource, module="visgate", name="SigningKey"):
 
     value: pulumi.Output[str]
     """The key. Always secret."""
-    previous: pulumi.Output[str | None]
-    """The key before the last rotation, for `previous_signing_key` of the gateway. Always secret."""
+    previous: pulumi.Output[str]
+    """The key before the last rotation, or empty; for `previous_signing_key` of the gateway. Always secret."""
 
     def __init__(
         self, resource_name: str, opts: pulumi.ResourceOptions | None = None, **args: Unpack[SigningKeyArgs]
