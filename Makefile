@@ -13,6 +13,9 @@ UV := $(or $(shell command -v uv 2>/dev/null),$(UV_VENV)/bin/uv)
 # `pulumi` finds the programs of the environment and the toolchain first.
 ENTER = export PATH="$(CURDIR)/.venv/bin:$$($(PYTHON3) tools/toolchain.py path):$$PATH"
 MARKED := not gpu and not live
+# What the worker's image is built without where only the building is tested.
+DRAWING := accelerate av diffusers ftfy huggingface-hub peft pillow protobuf runpod safetensors sentencepiece torch \
+	torchvision transformers
 IMAGE_TOOLS := buildah debootstrap docker-registry busybox-static
 
 .PHONY: help
@@ -107,9 +110,13 @@ pipelines: setup ## write what the pipelines of the installed diffusers take; af
 	@.venv/bin/python -m tools.pipelines
 
 .PHONY: lock
-lock: setup ## write the pinned requirements of the gateway's image from uv.lock
-	@$(UV) export --quiet --frozen --extra gateway --no-dev --no-emit-workspace --no-header --no-annotate \
-		--prune pulumi --prune grpcio --prune typer --prune rich -o pulumi_visgate/gateway/image/requirements.lock
+lock: setup ## write the pinned requirements of both images from uv.lock
+	@export="$(UV) export --quiet --frozen --no-dev --no-emit-workspace --no-header --no-annotate"
+	$$export --extra gateway --prune pulumi --prune grpcio --prune typer --prune rich \
+		-o pulumi_visgate/gateway/image/requirements.lock
+	$$export --package visgate-worker --extra gpu -o worker/requirements.lock
+	$$export --package visgate-worker --extra gpu $(addprefix --prune ,$(DRAWING)) -o worker/requirements-base.lock
+	$$export --package visgate-worker --only-group sbom -o worker/requirements-sbom.lock
 
 .PHONY: docs
 docs: setup ## write the reference pages that come from the code

@@ -3,12 +3,16 @@
 from typing import Any, NotRequired, TypedDict
 
 import pulumi
+from pydantic import Field, ValidationInfo, field_validator
 
 from pulumi_visgate.components import _local
 from pulumi_visgate.components._base import AWS, LOCAL, ComponentArguments, checked, needing_aws, require_target
+from pulumi_visgate.components._contexts import worker_context
 from pulumi_visgate.components._family import Family, Transform
+from pulumi_visgate.resources.container_image import ContainerImage
 
-PARTS: tuple[str, ...] = ()
+PARTS = ("build",)
+_OF_BUILD = ("username", "password", "builder", "buildx_builder", "build_args", "secrets", "rebuild")
 
 
 class WorkerImageArgs(TypedDict):
@@ -16,6 +20,22 @@ class WorkerImageArgs(TypedDict):
 
     image: NotRequired[pulumi.Input[str]]
     """An image that is already in a registry; the worker of this version when left out."""
+    repository: NotRequired[pulumi.Input[str]]
+    """Where the worker of this version is pushed to, such as `ghcr.io/acme/visgate-worker`; it is built here."""
+    username: NotRequired[pulumi.Input[str]]
+    """User at that registry; what `docker login` left on this machine is used when left out."""
+    password: NotRequired[pulumi.Input[str]]
+    """Password or token."""
+    builder: NotRequired[str]
+    """`docker` or `buildah`; the one that is there when left out."""
+    buildx_builder: NotRequired[str]
+    """Name of a builder of `docker buildx`, which may be on another machine."""
+    build_args: NotRequired[pulumi.Input[dict[str, pulumi.Input[str]]]]
+    """`PYTHON` is the base image, `SYSTEM_PACKAGES` what Debian adds to it."""
+    secrets: NotRequired[dict[str, str]]
+    """Files of this machine that the build may read and that are in no layer: `pip.conf`, `ca.pem`."""
+    rebuild: NotRequired[str]
+    """Any text, such as a date; another one builds anew, with what the base image is by then."""
     force_destroy: NotRequired[bool]
     """Delete the images with their repository; off by default."""
     target: NotRequired[str]
@@ -28,8 +48,24 @@ class WorkerImageArgs(TypedDict):
 
 class _Checked(ComponentArguments):
     image: object = None
+    repository: object = None
+    username: object = None
+    password: object = None
+    builder: str | None = None
+    buildx_builder: str | None = None
+    build_args: object = None
+    secrets: dict[str, str] = Field(default_factory=dict)
+    rebuild: str | None = None
     force_destroy: bool = False
     target: str = LOCAL
+
+    @field_validator("repository")
+    @classmethod
+    def _is_not_built_already(cls, repository: object, others: ValidationInfo) -> object:
+        if others.data.get("image") is not None:
+            message = "is where a new image goes, and image names one that is there; leave either out"
+            raise ValueError(message)
+        return repository
 
 
 class WorkerImage(pulumi.ComponentResource):
@@ -52,6 +88,9 @@ class WorkerImage(pulumi.ComponentResource):
         family = Family(self, parts(given.target), args, transform)
         if given.image is not None:
             self.ref = pulumi.Output.from_input(args.get("image", ""))
+        elif given.repository is not None:
+            wanted = {"context": str(worker_context()), **{key: args.get(key) for key in ("repository", *_OF_BUILD)}}
+            self.ref = family.resource("build", ContainerImage, f"{name}-build", wanted).ref
         elif given.target == AWS:
             from pulumi_visgate.components._aws._children import AwsFamily  # noqa: PLC0415, needs pulumi-aws
             from pulumi_visgate.components._aws.worker_image import worker_image  # noqa: PLC0415, as above

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pulumi_visgate.components._aws.images import gateway_context
+from pulumi_visgate.components._contexts import gateway_context
 
 
 def test_the_same_content_is_the_same_folder_and_nothing_else_is_left(
