@@ -33,13 +33,17 @@ def test_with_a_repository_it_is_built_and_pushed_there(recorder: Recorder) -> N
     kind, made = recorder.made["w-build"]
     assert kind == "pulumi-python:dynamic/visgate:ContainerImage"
     assert made["context"] == str(CHECKOUT / "worker")
-    assert {name: made[name] for name in ("repository", "builder", "username", "secrets", "rebuild", "tags")} == {
+    assert {name: made[name] for name in ("repository", "builder", "secrets", "rebuild", "tags")} == {
         "repository": REPOSITORY,
         "builder": "buildah",
-        "username": "ada",
         "secrets": {"pip.conf": "/etc/pip.conf"},
         "rebuild": "2026-12",
         "tags": {"team": "a"},
+    }
+    # Both are secret in the state, as the engine marks it.
+    assert {name: made[name]["value"] for name in ("username", "password")} == {
+        "username": "ada",
+        "password": "canary-of-a-registry",
     }
 
 
