@@ -14,7 +14,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),$(UV_VENV)/bin/uv)
 ENTER = export PATH="$(CURDIR)/.venv/bin:$$($(PYTHON3) tools/toolchain.py path):$$PATH"
 MARKED := not gpu and not live
 # What the worker's image is built without where only the building is tested.
-DRAWING := accelerate av diffusers ftfy huggingface-hub peft pillow protobuf runpod safetensors sentencepiece torch \
+DRAWING := accelerate av diffusers ftfy huggingface-hub peft pillow protobuf runpod safetensors sentencepiece torch torchao \
 	torchvision transformers
 IMAGE_TOOLS := buildah debootstrap docker-registry busybox-static
 
@@ -112,7 +112,7 @@ pipelines: setup ## write what the pipelines of the installed diffusers take; af
 .PHONY: lock
 lock: setup ## write the pinned requirements of both images from uv.lock
 	@export="$(UV) export --quiet --frozen --no-dev --no-emit-workspace --no-header --no-annotate"
-	$$export --extra gateway --prune pulumi --prune grpcio --prune typer --prune rich \
+	$$export --extra gateway --prune pulumi --prune docker --prune grpcio --prune typer --prune rich \
 		-o pulumi_visgate/gateway/image/requirements.lock
 	$$export --package visgate-worker --extra gpu -o worker/requirements.lock
 	$$export --package visgate-worker --extra gpu $(addprefix --prune ,$(DRAWING)) -o worker/requirements-base.lock
