@@ -116,9 +116,9 @@ def make_server() -> Iterator[Callable[..., Server]]:
         server.close()
 
 
-@pytest.fixture(scope="module")
-def make_module_server() -> Iterator[Callable[..., Server]]:
-    """Make servers that live as long as a module's tests."""
+@pytest.fixture(scope="session")
+def make_lasting_server() -> Iterator[Callable[..., Server]]:
+    """Make servers that outlive a test."""
     servers: list[Server] = []
 
     def make(answer: Callable[[Request], Answer] = lambda _: Answer()) -> Server:
@@ -130,7 +130,7 @@ def make_module_server() -> Iterator[Callable[..., Server]]:
         server.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def answer_of() -> type[Answer]:
     """The answers that a server's function returns."""
     return Answer

@@ -26,6 +26,7 @@ from visgate_worker.handler import JobHandler
 from visgate_worker.inputs import ImageInputs
 from visgate_worker.link import ActiveJob, Answers, Attempt, Emitted, Ended, KeepWarm, Link, Message, parse
 from visgate_worker.logs import Masker
+from visgate_worker.loras import loras_of
 from visgate_worker.model import LoadedModel
 from visgate_worker.runtime.base import OnStep
 from visgate_worker.services import ColdStart, Services
@@ -56,6 +57,8 @@ class FakeRuntime:
 
     def class_of(self, pipeline: str) -> type:
         return Drawing
+
+    checker = None
 
     def load(self, folder: Path) -> None:
         """Have nothing to load."""
@@ -123,6 +126,7 @@ def bench(make_server: "Callable[..., Server]") -> Iterator[Bench]:
     )
     uploader = Uploader(first_wait_s=0.01)
     images = ImageInputs(EgressPolicy(allow_loopback=True))
+    loras = loras_of(settings, EgressPolicy(allow_loopback=True))
     model: Future[LoadedModel] = Future()
     progress: list[Any] = []
     answers = Answers()
@@ -132,6 +136,7 @@ def bench(make_server: "Callable[..., Server]") -> Iterator[Bench]:
         answers=answers,
         model=model,
         images=images,
+        loras=loras,
         uploader=uploader,
         send_update=lambda _, update: progress.append(update),
         mask=Masker({"HF_TOKEN": CANARY}).text,
@@ -142,6 +147,7 @@ def bench(make_server: "Callable[..., Server]") -> Iterator[Bench]:
     yield made
     uploader.close()
     images.close()
+    loras.close()
     os.close(read_end)
     os.close(write_end)
 

@@ -31,6 +31,7 @@ class Held:
     """A runtime that draws when it is told to, and keeps what it was given."""
 
     def __init__(self) -> None:
+        self.checker = None
         self.batches: list[list[int]] = []
         self.began, self.go_on = threading.Event(), threading.Event()
         self.fails: Callable[[int], BaseException | None] = lambda _size: None

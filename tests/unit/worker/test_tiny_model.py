@@ -26,8 +26,9 @@ from visgate_worker.sources.hub import Hub
 
 @pytest.fixture(scope="module")
 def model(tiny_volume: Path) -> LoadedModel:
-    found = find(Settings(model_id="visgate/tiny", volume_path=tiny_volume))
-    return load(found, framework_import_s=import_frameworks(found.capability))
+    settings = Settings(model_id="visgate/tiny", volume_path=tiny_volume)
+    found = find(settings)
+    return load(found, settings, framework_import_s=import_frameworks(found.capability))
 
 
 def draw(model: LoadedModel, **params: Any) -> list[bytes]:

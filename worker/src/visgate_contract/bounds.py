@@ -4,8 +4,9 @@ import math
 
 from visgate_contract.capabilities import Route
 from visgate_contract.errors import ContractError, ErrorCode
+from visgate_contract.families import FLOW_SCHEDULERS, FLOW_SCHEDULERS_FROM_PICTURES
 from visgate_contract.pipelines import Signature
-from visgate_contract.tasks import Prompted
+from visgate_contract.tasks import Prompted, Scheduler
 
 FALLBACK_STEPS = 30
 
@@ -45,12 +46,19 @@ def check_input(route: Route, params: Prompted) -> None:
         raise _not_taken(route, field="guidance_scale")
     if params.loras and not signature.has_loras:
         raise _not_taken(route, field="loras")
-    if params.scheduler is not None and params.scheduler not in traits.schedulers:
-        able = ", ".join(sorted(traits.schedulers))
+    if params.scheduler is not None and params.scheduler not in schedulers_of(route):
+        able = ", ".join(sorted(schedulers_of(route)))
         hint = f"Leave it out, or use one of {able}." if able else "Leave it out."
         raise FieldError(
             field="scheduler", problem=f"{route.pipeline} does not work with {params.scheduler}.", hint=hint
         )
+
+
+def schedulers_of(route: Route) -> frozenset[Scheduler]:
+    """Return the schedulers that can be asked for by name."""
+    able = route.traits.schedulers
+    begins_from_picture = "strength" in route.signature.takes
+    return able & FLOW_SCHEDULERS_FROM_PICTURES if begins_from_picture and able <= FLOW_SCHEDULERS else able
 
 
 def steps_of(route: Route, params: Prompted) -> int:

@@ -54,6 +54,15 @@ class Progress(_Wire):
     steps: int = Field(ge=1)
 
 
+class SafetyOutcome(StrEnum):
+    """What a safety checker said of a picture."""
+
+    PASSED = "passed"
+    FLAGGED = "flagged"
+    BLANKED = "blanked"
+    UNCHECKED = "unchecked"
+
+
 class Artifact(_Wire):
     """One delivered file.
 
@@ -61,6 +70,7 @@ class Artifact(_Wire):
         duration_s: Length of a video, in seconds; like the next two absent for a picture.
         num_frames: Frames of a video.
         fps: Frames a second of a video.
+        safety: What the safety checker said; absent where nothing was to be checked.
     """
 
     url: str
@@ -73,6 +83,7 @@ class Artifact(_Wire):
     duration_s: float | None = None
     num_frames: int | None = None
     fps: int | None = None
+    safety: SafetyOutcome | None = None
 
 
 # Where a model lay when its worker began to look for it: Runpod's model cache or a hub cache on the volume, a folder of
@@ -156,9 +167,10 @@ class Timings(_Wire):
         find_s: Finding the model, and bringing it near if it was not; only in the first job of a worker.
         load_s: The model from storage to the device, `find_s` included; 0 when it was in memory.
         improve_s: Proving a faster runtime before the first job; only in the first job of a worker.
-        input_s: Fetching and decoding the picture that the job begins from; only where there is one.
+        input_s: Fetching the pictures that the job begins from and the weights it brings; only where there are any.
         wait_s: Waiting for the device, which another job held.
         generate_s: Denoising and decoding, of all pictures.
+        check_s: The safety checker's look at them; only where there is to be one.
         step_s: One denoising step, the median.
         encode_s: Pictures to files.
         upload_s: Files to object storage.
@@ -175,6 +187,7 @@ class Timings(_Wire):
     input_s: float | None = None
     wait_s: float | None = None
     generate_s: float = 0.0
+    check_s: float | None = None
     step_s: float | None = None
     encode_s: float = 0.0
     upload_s: float = 0.0

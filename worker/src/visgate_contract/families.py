@@ -38,6 +38,7 @@ NOISE_SCHEDULERS = frozenset(Scheduler)
 FLOW_SCHEDULERS = frozenset(
     {Scheduler.EULER, Scheduler.HEUN, Scheduler.DPMPP_2M, Scheduler.UNIPC, Scheduler.DEIS, Scheduler.LCM}
 )
+FLOW_SCHEDULERS_FROM_PICTURES = frozenset({Scheduler.EULER, Scheduler.HEUN, Scheduler.LCM})  # they can noise a picture
 FLOW_SCHEDULERS_OF_SIGMAS = frozenset({Scheduler.EULER, Scheduler.UNIPC, Scheduler.LCM})
 
 
@@ -105,7 +106,7 @@ FAMILIES: Mapping[Family, Traits] = {
         no_negative=" ",
         schedulers=FLOW_SCHEDULERS_OF_SIGMAS,
     ),
-    Family.Z_IMAGE: Traits(multiple=16, begins_fractions=True, schedulers=FLOW_SCHEDULERS),
+    Family.Z_IMAGE: Traits(multiple=16, begins_fractions=True, schedulers=frozenset({Scheduler.EULER, Scheduler.LCM})),
     # Cleaning captions needs a library for HTML and changes what the caller wrote.
     Family.PIXART: Traits(fixed={"clean_caption": False}, schedulers=NOISE_SCHEDULERS),
     Family.SANA: Traits(multiple=32, fixed={"clean_caption": False}, schedulers=FLOW_SCHEDULERS),

@@ -62,12 +62,11 @@ class Scheduler(StrEnum):
     DEIS = "deis"
     DPMPP_2M = "dpmpp_2m"
     DPMPP_2M_KARRAS = "dpmpp_2m_karras"
-    DPMPP_SDE = "dpmpp_sde"
+    DPMPP_2M_SDE = "dpmpp_2m_sde"
     EULER = "euler"
     EULER_ANCESTRAL = "euler_a"
     HEUN = "heun"
     LCM = "lcm"
-    LMS = "lms"
     PNDM = "pndm"
     UNIPC = "unipc"
 

@@ -6,7 +6,9 @@ import secrets
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,7 @@ from visgate_contract.events import (
 from visgate_contract.jobs import JobError, JobInput, JobResult, WarmUp
 from visgate_contract.signing import JobRef, task_time
 from visgate_contract.tasks import MAX_SEED, TaskInput, field_path, image_references
+from visgate_worker.adapters.base import LoraFile
 from visgate_worker.artifacts import File, file_of, sha256
 from visgate_worker.drawing import Drawing, OnProgress
 from visgate_worker.failures import CALLERS_OWN, JobCancelledError, JobFailedError, summary
@@ -34,7 +37,7 @@ from visgate_worker.job_events import JobEvents
 from visgate_worker.link import ActiveJob, Attempt, Ended, KeepWarm, Mark
 from visgate_worker.model import LoadedModel
 from visgate_worker.progress import LOAD_INTERVAL_S, LoadThrottle, ProgressReporter, Throttle
-from visgate_worker.runtime.base import Clip
+from visgate_worker.safety import Checked, checked, policy_of
 from visgate_worker.services import Services
 from visgate_worker.settings import Settings
 
@@ -212,20 +215,22 @@ class JobRun:
         self._check_start(job_input)
         self._emit(Status.STARTED)
         self._check(job_input)
-        images = self._images(params)  # while the model is still being loaded
+        images, loras = self._inputs(params)  # while the model is still being loaded
         model = self._await_model()
+        policy = policy_of(self._services.settings.safety, params.safety, model.checker)
         seed = params.seed if params.seed is not None else secrets.randbelow(MAX_SEED - params.artifact_count)
-        generations = model.adapter(params.task).plan(params, seed=seed, images=images)
+        generations = model.adapter(params.task).plan(params, seed=seed, images=images, loras=loras)
         drawing = self._drawing = Drawing(self._services.lane, model.runtime, generations, self._on_progress())
         files: list[Future[Artifact]] = []
         try:
-            # A picture is encoded and uploaded while the next one is generated.
+            # A picture is looked at, encoded and uploaded while the next one is generated.
             with ThreadPoolExecutor(1, thread_name_prefix="artifact") as store:
                 for n, generation in enumerate(generations):
                     made = drawing.take(n)
                     self._timings.setdefault("ttft_s", time.perf_counter() - self._taken)
-                    files.append(store.submit(self._store, job_input, n, made, generation.seed))
-                    del made
+                    look = partial(checked, made, policy, model.checker)
+                    files.append(store.submit(self._store, job_input, n, look, generation.seed))
+                    del made, look
                 return tuple(file.result() for file in files)
         finally:
             drawing.close()
@@ -261,14 +266,13 @@ class JobRun:
             detail = f"uploads: {given} given for {wanted} files."
             raise JobFailedError(detail, hint="Give one for each file.", code=ErrorCode.INVALID_REQUEST)
 
-    def _images(self, params: TaskInput) -> "dict[str, Image]":
-        references = image_references(params)
-        if not references:
-            return {}
-        began = time.perf_counter()
-        images = {field: self._services.images.load(reference) for field, reference in references.items()}
-        self._add("input_s", began)
-        return images
+    def _inputs(self, params: TaskInput) -> "tuple[dict[str, Image], tuple[LoraFile, ...]]":
+        services, references, began = self._services, image_references(params), time.perf_counter()
+        images = {field: services.images.load(reference, field=field) for field, reference in references.items()}
+        loras = services.loras.bring(params.loras)
+        if images or loras:
+            self._add("input_s", began)
+        return images, loras
 
     def _await_model(self) -> LoadedModel:
         loading, throttle = self._services.model, LoadThrottle()
@@ -290,16 +294,20 @@ class JobRun:
         self._runtime = model.runtime.report()
         return model
 
-    def _store(self, job_input: JobInput, n: int, made: "Image | Clip", seed: int) -> Artifact:
+    def _store(self, job_input: JobInput, n: int, look: Callable[[], Checked], seed: int) -> Artifact:
         self._check_cancelled()
+        began = time.perf_counter()
+        looked_at = look()
+        if looked_at.outcome is not None:
+            self._add("check_s", began)
         with tempfile.TemporaryDirectory(prefix="visgate-") as scratch:
             began = time.perf_counter()
-            file = file_of(made, job_input.params, Path(scratch))
+            file = file_of(looked_at.made, job_input.params, Path(scratch))
             self._add("encode_s", began)
             self._services.link.send(Mark())
             artifact = self._upload(job_input, n, file, seed)
         self._services.link.send(Mark())
-        return artifact
+        return artifact.model_copy(update={"safety": looked_at.outcome})
 
     def _upload(self, job_input: JobInput, n: int, file: File, seed: int) -> Artifact:
         upload, content_type = job_input.uploads[n], job_input.params.content_type

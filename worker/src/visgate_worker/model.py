@@ -11,13 +11,15 @@ from dataclasses import dataclass, field, replace
 from visgate_contract.capabilities import CONFIGURED_PARTS, Capability, capability_of
 from visgate_contract.errors import ErrorCode, VisgateError
 from visgate_contract.events import LoadReport
-from visgate_contract.tasks import Task
+from visgate_contract.tasks import Safety, Task
 from visgate_worker.adapters.adapter import Adapter
 from visgate_worker.adapters.signatures import signature_of
 from visgate_worker.failures import JobFailedError, summary
 from visgate_worker.runtime.base import Runtime
+from visgate_worker.safety import Checker, ClassifyingChecker
 from visgate_worker.settings import Improve, Settings, Verify
 from visgate_worker.sources.folder import ModelFolder
+from visgate_worker.sources.hub import cache_of
 from visgate_worker.sources.search import Places, Report, find_model
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,7 @@ class LoadedModel:
         framework_import_s: Seconds that importing torch and diffusers took.
         find_s: What finding it took.
         improve_s: What looking for a better runtime took before the first job, if that was done.
+        classifier: Looks at pictures in place of the model's own checker.
     """
 
     model_id: str
@@ -44,6 +47,7 @@ class LoadedModel:
     framework_import_s: float
     find_s: float = 0.0
     improve_s: float | None = None
+    classifier: Checker | None = None
     _adapters: dict[Task, Adapter] = field(default_factory=dict, repr=False)
 
     def adapter(self, task: Task) -> Adapter:
@@ -57,6 +61,11 @@ class LoadedModel:
             taken = signature_of(self.runtime.class_of(route.pipeline))
             self._adapters[task] = Adapter(replace(route, signature=taken))
         return self._adapters[task]
+
+    @property
+    def checker(self) -> Checker | None:
+        """What looks at pictures, if there is anything that does."""
+        return self.classifier or self.runtime.checker
 
     @property
     def in_memory(self) -> LoadReport:
@@ -181,6 +190,28 @@ def load(found: FoundModel, settings: Settings | None = None, *, framework_impor
         framework_import_s,
         find_s=round(found.seconds, 6),
         improve_s=improve_s,
+        classifier=_classifier(settings, runtime.checker),
+    )
+
+
+def _classifier(settings: Settings, own: Checker | None) -> Checker | None:
+    """Return the classifier that the platform names, if it does.
+
+    Raises:
+        JobFailedError: The platform wants a check, and there is nothing that checks (`model_load_failed`).
+    """
+    if settings.safety_model is None:
+        if own is None and settings.safety is not Safety.OFF:
+            detail = f"VISGATE_SAFETY is {settings.safety}, but {settings.model_id} brings no safety checker."
+            hint = "Name a classifier of pictures in VISGATE_SAFETY_MODEL."
+            raise JobFailedError(detail, hint=hint, code=ErrorCode.MODEL_LOAD_FAILED)
+        return None
+    token = settings.hf_token.get_secret_value() if settings.hf_token else False
+    return ClassifyingChecker(
+        settings.safety_model,
+        labels=settings.safety_labels,
+        threshold=settings.safety_threshold,
+        load={"cache_dir": str(cache_of(settings.kept_path)), "token": token},
     )
 
 

@@ -70,15 +70,18 @@ def _serve(settings: Settings, link: Link, answers: Answers, interpreter_s: floa
     from visgate_worker.handler import JobHandler  # noqa: PLC0415
     from visgate_worker.inputs import ImageInputs  # noqa: PLC0415
     from visgate_worker.lane import Lane  # noqa: PLC0415
+    from visgate_worker.loras import loras_of  # noqa: PLC0415
     from visgate_worker.services import ColdStart, Services  # noqa: PLC0415
 
+    egress = EgressPolicy(allow_loopback=settings.allow_loopback)
     handler = JobHandler(
         Services(
             settings=settings,
             link=link,
             answers=answers,
             model=start.model,
-            images=ImageInputs(EgressPolicy(allow_loopback=settings.allow_loopback)),
+            images=ImageInputs(egress),
+            loras=loras_of(settings, egress),
             uploader=Uploader(),
             send_update=runpod.serverless.progress_update,
             mask=mask,

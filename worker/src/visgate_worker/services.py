@@ -9,6 +9,7 @@ from visgate_worker.artifacts import Uploader
 from visgate_worker.inputs import ImageInputs
 from visgate_worker.lane import Lane
 from visgate_worker.link import Answers, Link
+from visgate_worker.loras import Loras
 from visgate_worker.model import LoadedModel
 from visgate_worker.progress import SendUpdate
 from visgate_worker.settings import Settings
@@ -32,6 +33,7 @@ class Services:
         answers: What the supervisor says of the jobs.
         model: The model, being loaded or loaded.
         images: Brings the pictures that jobs begin from.
+        loras: Brings the weights that jobs lay over the model's.
         uploader: Puts pictures into object storage.
         send_update: The SDK's `progress_update`.
         mask: Removes secrets from text.
@@ -45,6 +47,7 @@ class Services:
     answers: Answers
     model: "Future[LoadedModel]"
     images: ImageInputs
+    loras: Loras
     uploader: Uploader
     send_update: SendUpdate
     mask: Callable[[str], str]

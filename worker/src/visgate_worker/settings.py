@@ -7,11 +7,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from visgate_contract.errors import ErrorCode, VisgateError
 from visgate_contract.jobs import MODEL_ID_ENV, MODEL_REVISION_ENV, WEBHOOK_KEY_ENV, WEBHOOK_SECRET_ENV
 from visgate_contract.signing import WEBHOOK_KEY_PREFIX, WEBHOOK_SECRET_PREFIX
+from visgate_contract.tasks import Safety
 from visgate_worker.runtime.recipe import Policy
 
 
@@ -42,6 +43,14 @@ class Verify(StrEnum):
 
     SIZE = "size"
     DIGEST = "digest"
+
+
+def _hub_id(value: str | None) -> str | None:
+    return None if value is None else _model_id(value)
+
+
+def _names(value: object) -> object:
+    return tuple(part.strip().lower() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
 def _model_id(value: str) -> str:
@@ -80,6 +89,7 @@ def _webhook_key(value: SecretStr | None) -> SecretStr | None:
 
 
 Seconds = Annotated[float, Field(gt=0)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 
 # Field of Settings → environment variable.
 _ENVIRONMENT: Mapping[str, str] = {
@@ -95,6 +105,13 @@ _ENVIRONMENT: Mapping[str, str] = {
     "runtime": "VISGATE_RUNTIME",
     "improve": "VISGATE_IMPROVE",
     "max_batch": "VISGATE_MAX_BATCH",
+    "lora_hosts": "VISGATE_LORA_HOSTS",
+    "lora_max_bytes": "VISGATE_LORA_MAX_BYTES",
+    "lora_cache_bytes": "VISGATE_LORA_CACHE_BYTES",
+    "safety": "VISGATE_SAFETY",
+    "safety_model": "VISGATE_SAFETY_MODEL",
+    "safety_labels": "VISGATE_SAFETY_LABELS",
+    "safety_threshold": "VISGATE_SAFETY_THRESHOLD",
     "idle_timeout_s": "VISGATE_IDLE_TIMEOUT_S",
     "watchdog_action": "VISGATE_WATCHDOG_ACTION",
     "max_failures": "VISGATE_MAX_FAILURES",
@@ -129,6 +146,13 @@ class Settings(BaseModel):
         runtime: How the model is executed; see `runtime.recipe.Policy`.
         improve: When a better runtime is looked for: never, before the first job, or while no job waits.
         max_batch: Small pictures that are drawn at once, and jobs that are taken at once.
+        lora_hosts: Hosts that URLs of LoRA weights may name; any public one when empty.
+        lora_max_bytes: Largest file of LoRA weights.
+        lora_cache_bytes: What is kept of them all.
+        safety: What becomes of pictures that the safety checker objects to, unless a job is stricter.
+        safety_model: Hub id of a classifier of pictures; the model's own checker when left out.
+        safety_labels: Its labels that are objected to.
+        safety_threshold: From which probability of all of them together.
         idle_timeout_s: Seconds without a job after which the worker ends; never when left out.
         watchdog_action: What the watchdog does to the endpoint.
         max_failures: Failed jobs in a row after which the watchdog acts.
@@ -160,6 +184,13 @@ class Settings(BaseModel):
     runtime: Policy = Policy.AUTO
     improve: Improve = Improve.IDLE
     max_batch: int = Field(default=1, ge=1, le=32)
+    lora_hosts: Names = ()
+    lora_max_bytes: int = Field(default=2 * 1024**3, ge=1)
+    lora_cache_bytes: int = Field(default=20 * 1024**3, ge=1)
+    safety: Safety = Safety.OFF
+    safety_model: Annotated[str | None, AfterValidator(_hub_id)] = None
+    safety_labels: Names = ("nsfw",)
+    safety_threshold: float = Field(default=0.5, gt=0, le=1)
     idle_timeout_s: Seconds | None = None
     watchdog_action: WatchdogAction = WatchdogAction.NONE
     max_failures: int = Field(default=3, ge=1)

@@ -39,6 +39,7 @@ _GUIDANCE, _NEGATIVE = frozenset({"guidance_scale"}), frozenset({"negative_promp
 CASES = (
     Case("stable-diffusion", Family.STABLE_DIFFUSION, PICTURES, 8),
     Case("stable-diffusion-2", Family.STABLE_DIFFUSION, PICTURES, 8),
+    Case("stable-diffusion-checked", Family.STABLE_DIFFUSION, PICTURES, 8),
     Case("stable-diffusion-inpaint", Family.STABLE_DIFFUSION, _INPAINT, 8),
     Case("stable-diffusion-xl", Family.STABLE_DIFFUSION_XL, PICTURES, 8),
     Case("stable-diffusion-xl-inpaint", Family.STABLE_DIFFUSION_XL, _INPAINT, 8),

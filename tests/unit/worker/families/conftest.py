@@ -5,7 +5,6 @@ such as the factor of the autoencoder, are those of the real models where that i
 """
 
 import asyncio
-import gc
 import importlib
 import json
 import os
@@ -23,10 +22,12 @@ from visgate_contract.addresses import EgressPolicy
 from visgate_contract.capabilities import Capability
 from visgate_contract.jobs import JobResult
 from visgate_worker.artifacts import Uploader
+from visgate_worker.fetch import Fetcher
 from visgate_worker.handler import JobHandler
 from visgate_worker.inputs import ImageInputs
 from visgate_worker.link import Answers, Link
 from visgate_worker.logs import Masker
+from visgate_worker.loras import Loras
 from visgate_worker.model import LoadedModel, find, import_frameworks, load
 from visgate_worker.services import ColdStart, Services
 from visgate_worker.settings import Settings
@@ -80,6 +81,7 @@ class Outside:
 
     uploader: Uploader
     images: ImageInputs
+    loras: Loras
     link: Link
 
 
@@ -107,6 +109,24 @@ def built_family(families_volume: Path) -> Callable[[str], Settings]:
 
 
 @pytest.fixture(scope="session")
+def lora_of_family(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Make LoRA weights for a tiny model, once; returns the file."""
+
+    def build(name: str) -> Path:
+        folder = tmp_path_factory.getbasetemp() / "loras" / name
+        if not folder.exists():
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of libraries, while they are imported
+                from tests.unit.worker.families.tiny import save_lora
+
+                save_lora(name, folder)
+        (file,) = folder.glob("*.safetensors")
+        return file
+
+    return build
+
+
+@pytest.fixture(scope="session")
 def capability_of_family(built_family: Callable[[str], Settings]) -> Callable[[str], Capability]:
     return lambda name: find(built_family(name)).capability
 
@@ -122,30 +142,33 @@ def small_editors() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def serve_family(
-    built_family: Callable[[str], Settings], make_module_server: "Callable[[], Server]", small_editors: None
+    built_family: Callable[[str], Settings],
+    make_lasting_server: "Callable[[], Server]",
+    small_editors: None,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[[str], Served]]:
-    """Give the worker of a family; one model is in memory at a time."""
+    """Give the worker of a family; the models are tiny, so all of them stay in memory."""
     read_end, write_end = os.pipe()
     os.set_blocking(write_end, False)
-    current: dict[str, Served] = {}
+    serving: dict[str, Served] = {}
     uploader = Uploader(first_wait_s=0.01)
     images = ImageInputs(EgressPolicy(allow_loopback=True))
-    store = make_module_server()
+    loras = Loras(Fetcher(EgressPolicy(allow_loopback=True)), tmp_path_factory.mktemp("kept"))
+    store = make_lasting_server()
 
     def serve(name: str) -> Served:
         os.set_blocking(read_end, False)
         _drain(read_end)
-        if name not in current:
-            current.clear()
-            gc.collect()
-            current[name] = _serve(built_family(name), store, Outside(uploader, images, Link(write_end)))
-        return current[name]
+        if name not in serving:
+            serving[name] = _serve(built_family(name), store, Outside(uploader, images, loras, Link(write_end)))
+        return serving[name]
 
     yield serve
     uploader.close()
     images.close()
+    loras.close()
     os.close(read_end)
     os.close(write_end)
 
@@ -162,7 +185,7 @@ def _serve(settings: Settings, store: "Server", outside: "Outside") -> Served:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of libraries, while they are imported
         found = find(settings)
-        loaded = load(found, framework_import_s=import_frameworks(found.capability))
+        loaded = load(found, settings, framework_import_s=import_frameworks(found.capability))
     sys.modules["torch"].set_num_threads(1)  # for models this small, threads cost more than they do
     future: Future[LoadedModel] = Future()
     future.set_result(loaded)
@@ -172,6 +195,7 @@ def _serve(settings: Settings, store: "Server", outside: "Outside") -> Served:
         answers=Answers(),
         model=future,
         images=outside.images,
+        loras=outside.loras,
         uploader=outside.uploader,
         send_update=lambda _job, _update: None,
         mask=Masker({}).text,

@@ -1,13 +1,13 @@
 """From the input of a task to calls of a pipeline class, by what the class takes and its family wants."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from visgate_contract.bounds import check_input, steps_done, steps_of, strength_of
 from visgate_contract.capabilities import Route
 from visgate_contract.tasks import ClipInput, Prompted, TaskInput
-from visgate_worker.adapters.base import Generation
+from visgate_worker.adapters.base import Generation, LoraFile
 from visgate_worker.adapters.pictures import fitted, fitting
 
 if TYPE_CHECKING:
@@ -27,7 +27,12 @@ class Adapter:
     route: Route
 
     def plan(
-        self, params: TaskInput, *, seed: int, images: "Mapping[str, Image] | None" = None
+        self,
+        params: TaskInput,
+        *,
+        seed: int,
+        images: "Mapping[str, Image] | None" = None,
+        loras: tuple[LoraFile, ...] = (),
     ) -> tuple[Generation, ...]:
         """Return one call for each picture or clip; the n-th has seed + n.
 
@@ -35,6 +40,7 @@ class Adapter:
             params: The task's input.
             seed: Seed of the first call.
             images: The pictures that the input refers to, by field.
+            loras: The weights that it refers to.
 
         Raises:
             FieldError: The model does not take a value that was asked for (`invalid_request`).
@@ -47,15 +53,16 @@ class Adapter:
         if strength is not None:
             arguments["strength"] = strength
         steps = steps_done(route, steps_of(route, params), strength)
+        call = Generation(arguments, seed, steps, route.pipeline, scheduler=params.scheduler, loras=loras)
         if not isinstance(params, ClipInput):
-            return tuple(Generation(arguments, seed + n, steps, route.pipeline) for n in range(params.num_images))
+            return tuple(replace(call, seed=seed + n) for n in range(params.num_images))
         fps = params.fps or route.traits.fps
         if "frame_rate" in takes:  # models that were trained to know how fast their frames follow
             arguments["frame_rate"] = fps
         if params.num_frames is not None:
             arguments["num_frames"] = params.num_frames + route.traits.dropped_frames
         arguments["output_type"] = "np"
-        return (Generation(arguments, seed, steps, route.pipeline, fps),)
+        return (replace(call, fps=fps),)
 
     def _prompted(self, params: Prompted) -> dict[str, Any]:
         traits, takes = self.route.traits, self.route.signature.takes

@@ -2,10 +2,26 @@
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
+
+from visgate_contract.tasks import Scheduler
 
 # Arguments in which pictures that are drawn at once may differ.
 PER_PICTURE = frozenset({"prompt", "negative_prompt"})
+
+
+@dataclass(frozen=True, slots=True)
+class LoraFile:
+    """Weights that can be laid over a model's.
+
+    Args:
+        path: Where they lie.
+        scale: How strongly they act.
+    """
+
+    path: Path
+    scale: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +34,8 @@ class Generation:
         steps: Denoising steps that the call will report.
         pipeline: Class that is called, made of the loaded one's parts; the loaded one itself when left out.
         fps: Frames a second, for a call that makes a clip; None for one that makes a picture.
+        scheduler: How the steps are taken; the model's own way when left out.
+        loras: Weights that are laid over the model's.
     """
 
     arguments: Mapping[str, Any]
@@ -25,6 +43,8 @@ class Generation:
     steps: int
     pipeline: str | None = None
     fps: int | None = None
+    scheduler: Scheduler | None = None
+    loras: tuple[LoraFile, ...] = ()
 
     def key(self) -> Hashable | None:
         """Return what generations share that can be drawn at once; None for one that has to be drawn alone."""

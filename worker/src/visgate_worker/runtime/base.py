@@ -11,6 +11,8 @@ from visgate_worker.adapters.base import Generation
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from visgate_worker.safety import Checker
+
 # Called after each denoising step with the number of steps done; raising ends the generation.
 OnStep = Callable[[int], None]
 
@@ -39,11 +41,16 @@ class Runtime(Protocol):
         """Bring the model from a diffusers folder to the device."""
         ...
 
+    @property
+    def checker(self) -> "Checker | None":
+        """The safety checker that the model brings along; it is not left to the pipeline, which blanks silently."""
+        ...
+
     def generate(self, batch: Sequence[Generation], on_step: OnStep) -> "list[Image | Clip]":
         """Run one call for generations that differ in nothing but prompt and seed, and return what it made, in order.
 
         Raises:
-            JobFailedError: The pipeline refused the values, failed, or withheld the picture.
+            JobFailedError: The pipeline refused the values, or failed.
         """
         ...
 

@@ -1,8 +1,10 @@
 """The runtime of a worker: put together from its settings, its model and its GPU."""
 
+import math
+
 from visgate_contract.bounds import FALLBACK_STEPS
 from visgate_contract.capabilities import Capability, Route
-from visgate_contract.tasks import Task, Text2ImgInput, Text2VideoInput
+from visgate_contract.tasks import MIN_FRAMES, Task, Text2ImgInput, Text2VideoInput
 from visgate_worker.adapters.adapter import Adapter
 from visgate_worker.adapters.base import Generation
 from visgate_worker.runtime.compiled import CompiledCode
@@ -15,7 +17,6 @@ from visgate_worker.settings import Settings
 PROBE_SIDE = 512
 PROBE_SIDE_ON_CPU = 64
 PROBE_STEPS = 4
-PROBE_FRAMES = 2  # times what the family counts frames in, plus one
 _PROBE_PROMPT = "A lighthouse on a rock by the sea, in the light of the evening."
 
 
@@ -65,7 +66,8 @@ def probe_of(capability: Capability, *, is_gpu: bool) -> Generation | None:
     if route.task is Task.TEXT2IMG:
         params: Text2ImgInput | Text2VideoInput = Text2ImgInput.model_validate(given)
     else:
-        frames = route.traits.frame_step * PROBE_FRAMES + 1
+        step = route.traits.frame_step
+        frames = max(2, math.ceil((MIN_FRAMES - 1) / step)) * step + 1
         params = Text2VideoInput.model_validate(given | {"num_frames": frames})
     return Adapter(route).plan(params, seed=0)[0]
 

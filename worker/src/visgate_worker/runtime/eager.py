@@ -3,6 +3,7 @@
 import gc
 import inspect
 import logging
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,10 @@ from visgate_contract.errors import ErrorCode, VisgateError
 from visgate_worker.adapters.base import PER_PICTURE, Generation
 from visgate_worker.adapters.signatures import signature_of
 from visgate_worker.failures import JobFailedError, summary
+from visgate_worker.runtime.alterations import LaidOver, scheduled, taken_checker
 from visgate_worker.runtime.base import Clip, OnStep
 from visgate_worker.runtime.recipe import Placement
+from visgate_worker.safety import Checker
 from visgate_worker.sources.folder import ModelFolder
 
 if TYPE_CHECKING:
@@ -56,6 +59,8 @@ class EagerRuntime:
         self._loaded: Any = None
         self._made_of_it: dict[str, Any] = {}
         self._offloaded: Any = None
+        self._laid = LaidOver()
+        self.checker: Checker | None = None
         diffusers.utils.logging.disable_progress_bar()
         transformers.utils.logging.disable_progress_bar()
 
@@ -105,6 +110,7 @@ class EagerRuntime:
             detail = f"The model could not be loaded: {summary(error)}"
             raise JobFailedError(detail, hint="Copy the model again.", code=ErrorCode.MODEL_LOAD_FAILED) from error
         self._loaded.set_progress_bar_config(disable=True)
+        self.checker = taken_checker(self._loaded)
         self.placement = placement
         if prepare is not None:
             prepare(self._loaded)
@@ -116,22 +122,29 @@ class EagerRuntime:
 
     def unload(self) -> None:
         """Let go of the model and of the memory that it took."""
+        self.take_off()
         self._made_of_it.clear()
         self._loaded = self._offloaded = None
         free_memory()
+
+    def take_off(self) -> None:
+        """Take off the weights that were laid over the model's for an earlier call."""
+        self._laid.change(None, ())
 
     def generate(self, batch: Sequence[Generation], on_step: OnStep) -> "list[Image | Clip]":
         """Run one call, each picture with its own random generator on the CPU, so that every device draws the same.
 
         Raises:
-            JobFailedError: The pipeline refused the values (`invalid_request`), failed, or withheld the picture.
+            JobFailedError: The pipeline refused the values (`invalid_request`) or failed.
             torch.OutOfMemoryError: The GPU's memory does not suffice.
         """
         steps_done = 0
 
         def after_step(_pipeline: object, step: int, _timestep: object, tensors: dict[str, Any]) -> dict[str, Any]:
             nonlocal steps_done
-            steps_done = step + 1
+            # Some schedulers look at the model more than once for a step.
+            looks = getattr(pipeline, "num_timesteps", None) or first.steps
+            steps_done = min(first.steps, math.ceil((step + 1) * first.steps / looks))
             on_step(steps_done)
             return tensors
 
@@ -144,7 +157,9 @@ class EagerRuntime:
         elif "callback" in takes:  # older pipelines
             arguments["callback"] = lambda step, timestep, _latents: after_step(None, step, timestep, {})
         try:
-            output = pipeline(**arguments)
+            self._laid.change(pipeline, first.loras)
+            with scheduled(pipeline, first.scheduler):
+                output = pipeline(**arguments)
         except (VisgateError, torch.OutOfMemoryError):
             raise
         except Exception as error:
@@ -156,9 +171,6 @@ class EagerRuntime:
             raise JobFailedError(detail, code=code) from error
         if first.fps is not None:
             return [Clip(frames, first.fps) for frames in output.frames]
-        if any(getattr(output, "nsfw_content_detected", None) or ()):
-            detail = "The model's safety checker withheld the picture."
-            raise JobFailedError(detail, hint="Change the prompt or the seed.", code=ErrorCode.INVALID_REQUEST)
         return list(output.images)
 
     def _pipeline(self, name: str | None) -> Any:

@@ -9,6 +9,7 @@ failed is remembered and not tried again.
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,7 @@ from visgate_worker.runtime.recipe import (
 )
 from visgate_worker.runtime.sizes import Sizes
 from visgate_worker.runtime.verdicts import Figures, Verdicts
+from visgate_worker.safety import Checker
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -101,6 +103,11 @@ class LadderRuntime:
         """What runs the model now."""
         return self._state.recipe
 
+    @property
+    def checker(self) -> Checker | None:
+        """The safety checker that the model brings along."""
+        return self._eager.checker
+
     def class_of(self, pipeline: str) -> type:
         """Return the loaded class, or another of diffusers by its name."""
         return self._eager.class_of(pipeline)
@@ -159,6 +166,7 @@ class LadderRuntime:
         Returns:
             Whether another recipe runs from now on.
         """
+        self._eager.take_off()
         before, candidates, probe = self.recipe, self.candidates, self._means.probe
         if not candidates or probe is None:
             self._settle()
@@ -266,7 +274,8 @@ class LadderRuntime:
         if self.recipe.cache is not Cache.NONE:
             parts.set_cache(pipeline, self.recipe.cache if uses_cache else Cache.NONE)
         try:
-            return self._eager.generate(batch, on_step)
+            with parts.uncompiled() if self.recipe.compiled and batch[0].loras else nullcontext():
+                return self._eager.generate(batch, on_step)
         finally:
             if uses_cache:
                 parts.set_cache(pipeline, Cache.NONE)
@@ -304,6 +313,7 @@ class LadderRuntime:
     def _use(self, recipe: Recipe) -> None:
         """Make the pipeline what a recipe says; loads it again where its weights are others."""
         eager, state = self._eager, self._state
+        eager.take_off()
         is_loaded = eager.pipeline is not None
         if is_loaded:
             parts.undo(eager.pipeline, state.recipe, self._means.hardware)

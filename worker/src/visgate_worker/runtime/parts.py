@@ -1,6 +1,7 @@
 """What a recipe does to the parts of a pipeline, and how it is undone."""
 
 import logging
+from contextlib import AbstractContextManager
 from typing import Any
 
 import diffusers
@@ -95,3 +96,9 @@ def quantise(part: Any, weights: Weights, *, device: str) -> None:
 def _is_large(module: Any, _name: str) -> bool:
     is_linear = isinstance(module, torch.nn.Linear)
     return is_linear and min(module.in_features, module.out_features) >= _MIN_FEATURES
+
+
+def uncompiled() -> AbstractContextManager[object]:
+    """Run compiled blocks as they were written: weights laid over them would have to be compiled for each job."""
+    stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+    return stance

@@ -1,11 +1,13 @@
 """What the tiny pipelines are made of: tokenizers, encoders and autoencoders with random weights."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
 import transformers
+from peft import LoraConfig, get_peft_model_state_dict
 from tokenizers.pre_tokenizers import ByteLevel
 
 _ALPHABET = sorted(ByteLevel.alphabet())
@@ -138,3 +140,29 @@ def vae(latent_channels: int, **more: Any) -> Any:
 
 def flow(**more: Any) -> Any:
     return diffusers.FlowMatchEulerDiscreteScheduler(**more)
+
+
+def lora(pipeline: Any, folder: Path) -> None:
+    """Save LoRA weights of rank 2 for a pipeline's denoiser, as a training script would."""
+    part = "unet" if hasattr(pipeline, "unet") else "transformer"
+    denoiser = getattr(pipeline, part)
+    torch.manual_seed(1)
+    denoiser.add_adapter(LoraConfig(r=2, lora_alpha=2, target_modules=["to_q", "to_k"], init_lora_weights=False))
+    layers = get_peft_model_state_dict(denoiser)
+    pipeline.save_lora_weights(folder, **{f"{part}_lora_layers": {name: 8 * made for name, made in layers.items()}})
+
+
+def classifier(folder: Path) -> None:
+    """Save a classifier of pictures that knows two labels."""
+    config = transformers.ViTConfig(
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        image_size=16,
+        patch_size=8,
+        id2label={0: "normal", 1: "NSFW"},
+        label2id={"normal": 0, "NSFW": 1},
+    )
+    seeded(transformers.ViTForImageClassification, config).save_pretrained(folder)
+    transformers.ViTImageProcessor(size={"height": 16, "width": 16}).save_pretrained(folder)

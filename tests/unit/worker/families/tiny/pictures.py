@@ -4,6 +4,7 @@ from typing import Any
 
 import diffusers
 import transformers
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 
 from tests.unit.worker.families.tiny.parts import (
     CHAT,
@@ -11,7 +12,9 @@ from tests.unit.worker.families.tiny.parts import (
     SHIFTED,
     UNET,
     clip,
+    clip_images,
     clip_tokenizer,
+    clip_vision,
     clip_with_projection,
     flow,
     numbered,
@@ -53,6 +56,16 @@ def stable_diffusion_2() -> Any:
 
 def stable_diffusion_inpaint() -> Any:
     return _stable_diffusion(diffusers.StableDiffusionInpaintPipeline, unet=_unet(in_channels=9))
+
+
+def stable_diffusion_checked() -> Any:
+    """Brings a checker, which objects to everything."""
+    vision = clip_vision().config
+    checker = seeded(StableDiffusionSafetyChecker, transformers.CLIPConfig(vision_config=vision, projection_dim=8))
+    checker.concept_embeds_weights.fill_(-1.0)
+    return _stable_diffusion(
+        unet=_unet(), safety_checker=checker, feature_extractor=clip_images(), requires_safety_checker=True
+    )
 
 
 def latent_consistency() -> Any:
