@@ -33,6 +33,7 @@ BEAT_INTERVAL_S = 5.0
 _QUIET = {
     "RUNPOD_LOG_LEVEL": "INFO",
     "TRANSFORMERS_VERBOSITY": "error",
+    "DIFFUSERS_VERBOSITY": "error",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
@@ -61,6 +62,7 @@ def _serve(settings: Settings, link: Link, answers: Answers, interpreter_s: floa
     mask = Masker(os.environ).text
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # torchao makes it warn of what nobody can heed
     start = _Start(settings, link, mask)
     began = time.perf_counter()
     import runpod  # noqa: PLC0415, takes more than a second
