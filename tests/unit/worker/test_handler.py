@@ -20,7 +20,6 @@ from visgate_contract.jobs import JobProgress, JobResult
 from visgate_contract.signing import JobRef, derive_webhook_secret, new_task_id
 from visgate_worker import handler
 from visgate_worker.adapters.base import Generation
-from visgate_worker.artifacts import Uploader
 from visgate_worker.failures import JobFailedError
 from visgate_worker.handler import JobHandler
 from visgate_worker.inputs import ImageInputs
@@ -31,6 +30,7 @@ from visgate_worker.model import LoadedModel
 from visgate_worker.runtime.base import OnStep
 from visgate_worker.services import ColdStart, Services
 from visgate_worker.settings import Settings
+from visgate_worker.uploads import Uploader
 
 if TYPE_CHECKING:
     from tests.unit.worker.conftest import Server

@@ -71,6 +71,8 @@ class Artifact(_Wire):
         num_frames: Frames of a video.
         fps: Frames a second of a video.
         safety: What the safety checker said; absent where nothing was to be checked.
+        thumbnail_url: A small WebP picture of it.
+        poster_url: The first frame of a video, as JPEG.
     """
 
     url: str
@@ -84,6 +86,8 @@ class Artifact(_Wire):
     num_frames: int | None = None
     fps: int | None = None
     safety: SafetyOutcome | None = None
+    thumbnail_url: str | None = None
+    poster_url: str | None = None
 
 
 # Where a model lay when its worker began to look for it: Runpod's model cache or a hub cache on the volume, a folder of
@@ -222,6 +226,7 @@ class EventData(_Wire):
             thousand further on, so that order needs nothing else.
         loading: How far the model is, in `progress` events before the first step.
         runtime: What executes the model, once that is known.
+        receipt_url: The job's signed receipt, in `ready`.
     """
 
     task_id: str
@@ -238,6 +243,7 @@ class EventData(_Wire):
     load: LoadReport | None = None
     runtime: RuntimeReport | None = None
     artifacts: tuple[Artifact, ...] = ()
+    receipt_url: str | None = None
     timings: Timings | None = None
     error: EventError | None = None
 

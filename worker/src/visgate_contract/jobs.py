@@ -32,18 +32,42 @@ class _Wire(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Multipart(_Wire):
+    """An upload in parts, which S3 has begun: a part that fails is sent again alone.
+
+    Args:
+        part_bytes: Size of every part but the last.
+        part_urls: Presigned URLs for the PUT of each part, in order; a file may have fewer.
+        complete_url: Presigned URL for the POST that ends it.
+        abort_url: Presigned URL for the DELETE that gives it up.
+    """
+
+    part_bytes: int = Field(ge=5 * 1024 * 1024)
+    part_urls: tuple[str, ...] = Field(min_length=1)
+    complete_url: str
+    abort_url: str
+
+
 class Upload(_Wire):
-    """Where one artifact goes.
+    """Where one file goes.
 
     Args:
         put_url: Presigned URL for one HTTP PUT of one object.
         headers: Headers that were signed and must be sent with the PUT.
-        cdn_url: Where the artifact can be read afterwards.
+        cdn_url: Where the file can be read afterwards.
+        head_url: Presigned URL for the HEAD that tells whether it has arrived whole.
+        multipart: For a file that is larger than one of its parts.
+        thumbnail: Where a small picture of it goes, as WebP.
+        poster: Where the first frame of a video goes, as JPEG.
     """
 
     put_url: str
     headers: dict[str, str] = Field(default_factory=dict)
     cdn_url: str
+    head_url: str | None = None
+    multipart: Multipart | None = None
+    thumbnail: "Upload | None" = None
+    poster: "Upload | None" = None
 
 
 class JobInput(_Wire):
@@ -58,6 +82,7 @@ class JobInput(_Wire):
         announced: The receiver has acknowledged the gateway's `provisioning` event, so the worker does not repeat it.
         ledger: Where the worker keeps what became of the job's events.
         start_timeout_s: Seconds from the request within which a worker has to take the job; without it, at any time.
+        receipt: Where the job's signed receipt goes.
     """
 
     task_id: str = Field(pattern=r"^task_[0-9a-z]{26}$")
@@ -68,6 +93,7 @@ class JobInput(_Wire):
     announced: bool = False
     ledger: LedgerGrant | None = None
     start_timeout_s: int | None = Field(default=None, ge=1)
+    receipt: Upload | None = None
 
 
 MAX_WARM_FOR_S = 3_600
@@ -131,6 +157,7 @@ class JobResult(_Wire):
     Args:
         task_id: As in the input; empty when a worker died before it could say.
         artifacts: Delivered files, in order.
+        receipt_url: The job's signed receipt.
         timings: Seconds of each phase.
         load: Where the model came from.
         runtime: What executed it.
@@ -140,6 +167,7 @@ class JobResult(_Wire):
 
     task_id: str
     artifacts: tuple[Artifact, ...] = ()
+    receipt_url: str | None = None
     timings: Timings | None = None
     load: LoadReport | None = None
     runtime: RuntimeReport | None = None

@@ -42,6 +42,7 @@ class ImageFormat(StrEnum):
     PNG = "png"
     JPEG = "jpeg"
     WEBP = "webp"
+    AVIF = "avif"
 
     @property
     def content_type(self) -> str:
@@ -52,6 +53,23 @@ class ImageFormat(StrEnum):
     def file_extension(self) -> str:
         """How a file's name ends, without the dot."""
         return "jpg" if self is ImageFormat.JPEG else self.value
+
+
+class VideoFormat(StrEnum):
+    """File format of a generated clip."""
+
+    MP4 = "mp4"
+    WEBM = "webm"
+
+    @property
+    def content_type(self) -> str:
+        """Media type, as in RFC 9110."""
+        return f"video/{self.value}"
+
+    @property
+    def file_extension(self) -> str:
+        """How a file's name ends, without the dot."""
+        return self.value
 
 
 class Scheduler(StrEnum):
@@ -150,6 +168,9 @@ class Prompted(BaseModel):
         description="What becomes of a picture that the safety checker objects to; the platform's policy if left out, "
         "which it can make stricter but not laxer.",
     )
+    embed_metadata: bool = Field(
+        default=True, description="Write model, seed and parameters, the prompt among them, into the file."
+    )
 
 
 class PictureInput(Prompted):
@@ -184,6 +205,7 @@ class ClipInput(Prompted):
         description="Frames of the clip; most families take only some numbers.",
     )
     fps: Integer | None = Field(default=None, ge=1, le=60, description="Frames a second.")
+    output_format: VideoFormat = Field(default=VideoFormat.MP4, description="`mp4` is H.264, `webm` is VP9.")
 
     @property
     def artifact_count(self) -> int:
@@ -193,12 +215,12 @@ class ClipInput(Prompted):
     @property
     def content_type(self) -> str:
         """Media type of the file."""
-        return "video/mp4"
+        return self.output_format.content_type
 
     @property
     def file_extension(self) -> str:
         """How the file's name ends, without the dot."""
-        return "mp4"
+        return self.output_format.file_extension
 
 
 def _image_reference(value: str) -> str:

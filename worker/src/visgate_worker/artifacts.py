@@ -1,45 +1,41 @@
-"""Pictures and clips to files, and files to object storage."""
+"""Pictures and clips to files, with what made them written inside, and the small pictures that stand for them."""
 
 import hashlib
 import io
-import logging
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import httpx
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_random_exponential
+from typing import TYPE_CHECKING, Any
 
 from visgate_contract.errors import ErrorCode
-from visgate_contract.jobs import Upload
 from visgate_contract.tasks import ClipInput, ImageFormat, TaskInput
 from visgate_worker.failures import JobFailedError
+from visgate_worker.provenance import xmp
 from visgate_worker.runtime.base import Clip
-from visgate_worker.urls import host_of
-from visgate_worker.video import encode_mp4
+from visgate_worker.video import encode_clip, frame_pixels
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-log = logging.getLogger(__name__)
+THUMBNAIL_SIDE = 320
+THUMBNAIL_TYPE = "image/webp"
+POSTER_TYPE = "image/jpeg"
 
-UPLOAD_DEADLINE_S = 120.0
-UPLOAD_ATTEMPTS = 6
-
-# The same picture gives the same bytes: fixed settings, and no metadata is written.
-_ENCODING: dict[ImageFormat, dict[str, int | bool]] = {
+# The same picture gives the same bytes: fixed settings, one thread where more would show.
+_ENCODING: dict[ImageFormat, dict[str, Any]] = {
     ImageFormat.PNG: {"compress_level": 4},
     ImageFormat.JPEG: {"quality": 92, "subsampling": 0},
     ImageFormat.WEBP: {"quality": 92, "method": 4},
+    ImageFormat.AVIF: {"quality": 82, "speed": 8, "subsampling": "4:4:4"},
 }
-
-
-def encode(picture: "Image", image_format: ImageFormat) -> bytes:
-    """Return the file; the same pixels give the same bytes."""
-    buffer = io.BytesIO()
-    picture.convert("RGB").save(buffer, format=image_format.value.upper(), **_ENCODING[image_format])
-    return buffer.getvalue()
+# How files of a type begin, and where.
+_BEGINS: dict[str, tuple[int, bytes]] = {
+    "image/png": (0, b"\x89PNG\r\n\x1a\n"),
+    "image/jpeg": (0, b"\xff\xd8\xff"),
+    "image/webp": (8, b"WEBP"),
+    "image/avif": (4, b"ftypavif"),
+    "video/mp4": (4, b"ftyp"),
+    "video/webm": (0, b"\x1a\x45\xdf\xa3"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +44,28 @@ class File:
 
     Args:
         content: The bytes, or where they lie.
+        content_type: Media type.
         width: Pixels.
         height: Pixels.
+        thumbnail: A small WebP picture of it.
+        poster: The first frame of a video, as JPEG.
         num_frames: Of a video.
         fps: Frames a second, of a video.
     """
 
     content: bytes | Path
+    content_type: str
     width: int
     height: int
+    thumbnail: bytes
+    poster: bytes | None = None
     num_frames: int | None = None
     fps: int | None = None
 
     @property
     def size_bytes(self) -> int:
         """Size of the file."""
-        return self.content.stat().st_size if isinstance(self.content, Path) else len(self.content)
+        return size_of(self.content)
 
     @property
     def duration_s(self) -> float | None:
@@ -71,24 +73,84 @@ class File:
         return self.num_frames / self.fps if self.num_frames and self.fps else None
 
 
-def file_of(made: "Image | Clip", params: TaskInput, scratch: Path) -> File:
+def file_of(made: "Image | Clip", params: TaskInput, scratch: Path, *, about: str | None) -> File:
     """Encode what a task has made.
 
     Args:
         made: A picture or a clip.
         params: The task's input, which says the format.
         scratch: Folder for what is too large for memory.
+        about: What made it, to be written into the file.
 
     Raises:
         JobFailedError: The model made values that are no colours (`generation_failed`).
     """
     if isinstance(made, Clip):
-        destination = scratch / f"clip.{params.file_extension}"
-        encode_mp4(made, destination)
-        count, height, width = made.frames.shape[:3]
-        return File(destination, width, height, count, made.fps)
-    image_format = ImageFormat.PNG if isinstance(params, ClipInput) else params.output_format
-    return File(encode(made, image_format), made.width, made.height)
+        file = _clip(made, params, scratch, about)
+    else:
+        image_format = ImageFormat.PNG if isinstance(params, ClipInput) else params.output_format
+        content = encode(made, image_format, xmp(about))
+        file = File(content, image_format.content_type, made.width, made.height, thumbnail(made))
+    check_type(file.content, file.content_type)
+    return file
+
+
+def _clip(clip: Clip, params: TaskInput, scratch: Path, about: str | None) -> File:
+    from PIL import Image  # noqa: PLC0415, diffusers needs it anyway, but later
+
+    destination = scratch / f"clip.{params.file_extension}"
+    encode_clip(clip, destination, comment=about)
+    count, height, width = clip.frames.shape[:3]
+    first = Image.fromarray(frame_pixels(clip.frames[0]))
+    poster = encode(first, ImageFormat.JPEG, xmp(about))
+    return File(destination, params.content_type, width, height, thumbnail(first), poster, count, clip.fps)
+
+
+def encode(picture: "Image", image_format: ImageFormat, packet: bytes | None = None) -> bytes:
+    """Return the file; the same pixels give the same bytes.
+
+    Args:
+        picture: The picture.
+        image_format: How it is written.
+        packet: XMP packet to be written into it.
+    """
+    more: dict[str, Any] = {}
+    if packet is not None and image_format is ImageFormat.PNG:
+        from PIL.PngImagePlugin import PngInfo  # noqa: PLC0415, as above
+
+        more["pnginfo"] = PngInfo()
+        more["pnginfo"].add_itxt("XML:com.adobe.xmp", packet.decode())
+    elif packet is not None:
+        more["xmp"] = packet
+    buffer = io.BytesIO()
+    picture.convert("RGB").save(buffer, format=image_format.value.upper(), **_ENCODING[image_format], **more)
+    return buffer.getvalue()
+
+
+def thumbnail(picture: "Image") -> bytes:
+    """Return a small WebP picture of a picture; one that is small already keeps its size."""
+    small = picture.convert("RGB")
+    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    buffer = io.BytesIO()
+    small.save(buffer, format="WEBP", quality=80, method=4)
+    return buffer.getvalue()
+
+
+def check_type(content: bytes | Path, content_type: str) -> None:
+    """See that a file is of the type that is said of it.
+
+    Raises:
+        JobFailedError: It begins as files of another type do (`internal`).
+    """
+    at, begins = _BEGINS[content_type]
+    if isinstance(content, Path):
+        with content.open("rb") as file:
+            head = file.read(at + len(begins))
+    else:
+        head = content[: at + len(begins)]
+    if head[at:] != begins:
+        detail = f"The encoder made something that is no {content_type}."
+        raise JobFailedError(detail, hint="Ask for another output_format.", code=ErrorCode.INTERNAL)
 
 
 def sha256(content: bytes | Path) -> str:
@@ -99,77 +161,6 @@ def sha256(content: bytes | Path) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-class _TryAgain(Exception):  # noqa: N818, a signal to the retry loop, never seen outside
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-
-
-class Uploader:
-    """Puts files where presigned URLs say.
-
-    Args:
-        client: HTTP client; must not follow redirects, since the signature is for one place.
-        deadline_s: Seconds for one file, all attempts together.
-        first_wait_s: Wait before the second attempt, in seconds; doubles from there.
-    """
-
-    def __init__(
-        self,
-        client: httpx.Client | None = None,
-        *,
-        deadline_s: float = UPLOAD_DEADLINE_S,
-        first_wait_s: float = 0.25,
-    ) -> None:
-        self._client = client or httpx.Client(follow_redirects=False)
-        self._deadline_s = deadline_s
-        self._first_wait_s = first_wait_s
-
-    def put(self, upload: Upload, data: bytes | Path, *, content_type: str) -> None:
-        """Put one file (`PUT`, as S3 PutObject); one that lies on disk is never in memory as a whole.
-
-        Raises:
-            JobFailedError: The store refused it or could not be reached in time (`upload_failed`); holds no signature.
-        """
-        until = time.monotonic() + self._deadline_s
-        attempts = Retrying(
-            retry=retry_if_exception_type(_TryAgain),
-            stop=stop_after_attempt(UPLOAD_ATTEMPTS) | stop_after_delay(self._deadline_s),
-            wait=wait_random_exponential(multiplier=self._first_wait_s, max=10),
-            reraise=True,
-        )
-        try:
-            attempts(self._put_once, upload, data, content_type, until)
-        except _TryAgain as error:
-            raise _failed(upload, str(error)) from None
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
-
-    def _put_once(self, upload: Upload, data: bytes | Path, content_type: str, until: float) -> None:
-        headers = {"content-type": content_type, **{name.lower(): value for name, value in upload.headers.items()}}
-        left_s = max(0.1, until - time.monotonic())
-        timeout_s = min(60.0, left_s)
-        try:
-            if isinstance(data, Path):
-                with data.open("rb") as file:  # its length is told, as presigned uploads demand
-                    answer = self._client.put(upload.put_url, content=file, headers=headers, timeout=timeout_s)
-            else:
-                answer = self._client.put(upload.put_url, content=data, headers=headers, timeout=timeout_s)
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            raise _failed(upload, type(error).__name__) from None
-        except httpx.TransportError as error:
-            raise _TryAgain(type(error).__name__) from None
-        if answer.is_success:
-            return
-        reason = f"status {answer.status_code}"
-        log.warning("object storage answered with %s", reason)
-        if answer.status_code in {408, 429} or answer.is_server_error:
-            raise _TryAgain(reason)
-        raise _failed(upload, reason)
-
-
-def _failed(upload: Upload, reason: str) -> JobFailedError:
-    detail = f"The file could not be stored at {host_of(upload.put_url)}: {reason}."
-    hint = "Send the request again; if it stays so, check the bucket and that upload URLs live long enough."
-    return JobFailedError(detail, hint=hint, code=ErrorCode.UPLOAD_FAILED)
+def size_of(content: bytes | Path) -> int:
+    """Return the size of a file in bytes."""
+    return content.stat().st_size if isinstance(content, Path) else len(content)

@@ -3,17 +3,16 @@
 import asyncio
 import logging
 import secrets
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from visgate_contract.ed25519 import PrivateKey
 from visgate_contract.errors import ErrorCode, VisgateError
 from visgate_contract.events import (
     Artifact,
@@ -30,14 +29,17 @@ from visgate_contract.jobs import JobError, JobInput, JobResult, WarmUp
 from visgate_contract.signing import JobRef, task_time
 from visgate_contract.tasks import MAX_SEED, TaskInput, field_path, image_references
 from visgate_worker.adapters.base import LoraFile
-from visgate_worker.artifacts import File, file_of, sha256
 from visgate_worker.drawing import Drawing, OnProgress
 from visgate_worker.failures import CALLERS_OWN, JobCancelledError, JobFailedError, summary
+from visgate_worker.finishing import Finishing
 from visgate_worker.job_events import JobEvents
 from visgate_worker.link import ActiveJob, Attempt, Ended, KeepWarm, Mark
 from visgate_worker.model import LoadedModel
+from visgate_worker.places import FINISHING
 from visgate_worker.progress import LOAD_INTERVAL_S, LoadThrottle, ProgressReporter, Throttle
-from visgate_worker.safety import Checked, checked, policy_of
+from visgate_worker.provenance import Provenance
+from visgate_worker.receipt import CONTENT_TYPE, receipt
+from visgate_worker.safety import checked, policy_of
 from visgate_worker.services import Services
 from visgate_worker.settings import Settings
 
@@ -59,7 +61,7 @@ class JobHandler:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._executor = ThreadPoolExecutor(services.settings.max_batch, thread_name_prefix="job")
+        self._executor = ThreadPoolExecutor(services.settings.max_batch + FINISHING, thread_name_prefix="job")
         self._has_served = False
 
     async def __call__(self, job: dict[str, Any]) -> dict[str, Any]:
@@ -71,19 +73,24 @@ class JobHandler:
         Returns:
             `JobResult.to_runpod()`; see `visgate_contract.jobs` for how a failure looks.
         """
-        if WarmUp.is_meant(job.get("input")):
-            return (await self._warm_up(job)).to_runpod()
+        try:
+            if WarmUp.is_meant(job.get("input")):
+                return (await self._warm_up(job)).to_runpod()
+            return (await self._run(job)).to_runpod()
+        finally:
+            self._services.places.leave(str(job.get("id")))
+
+    async def _run(self, job: dict[str, Any]) -> JobResult:
         run = JobRun(self._services, job, is_first=not self._has_served)
         self._has_served = True
         working = asyncio.get_running_loop().run_in_executor(self._executor, run.execute)
         try:
-            result = await asyncio.shield(working)
+            return await asyncio.shield(working)
         except asyncio.CancelledError:
             # The SDK stops a job by cancelling this call. The generation has to end before the next job begins.
             run.cancel()
             await asyncio.wait([working])
             raise
-        return result.to_runpod()
 
     async def _warm_up(self, job: dict[str, Any]) -> JobResult:
         """Wait for the model and have the worker kept, without drawing anything."""
@@ -126,6 +133,8 @@ class JobRun:
         self._load: LoadReport | None = None
         self._runtime: RuntimeReport | None = None
         self._drawing: Drawing | None = None
+        self._finishing: Finishing | None = None
+        self._origin: Provenance | None = None
         self._timings: dict[str, float | None] = {}
 
     def cancel(self) -> None:
@@ -202,6 +211,7 @@ class JobRun:
         return JobResult(
             task_id=job_input.task_id,
             artifacts=data.artifacts,
+            receipt_url=data.receipt_url,
             timings=data.timings,
             load=data.load,
             runtime=data.runtime,
@@ -220,28 +230,34 @@ class JobRun:
         policy = policy_of(self._services.settings.safety, params.safety, model.checker)
         seed = params.seed if params.seed is not None else secrets.randbelow(MAX_SEED - params.artifact_count)
         generations = model.adapter(params.task).plan(params, seed=seed, images=images, loras=loras)
+        origin = self._origin = Provenance.of(params, model_id=job_input.model_id, revision=model.revision)
         drawing = self._drawing = Drawing(self._services.lane, model.runtime, generations, self._on_progress())
-        files: list[Future[Artifact]] = []
+        uploader, mask = self._services.uploader, self._services.mask
+        # A picture is encoded and uploaded while the next one is generated, of this job or of another one.
+        finishing = self._finishing = Finishing(job_input, uploader, mask=mask, alive=self._alive)
         try:
-            # A picture is looked at, encoded and uploaded while the next one is generated.
-            with ThreadPoolExecutor(1, thread_name_prefix="artifact") as store:
+            with finishing:
                 for n, generation in enumerate(generations):
                     made = drawing.take(n)
                     self._timings.setdefault("ttft_s", time.perf_counter() - self._taken)
                     look = partial(checked, made, policy, model.checker)
-                    files.append(store.submit(self._store, job_input, n, look, generation.seed))
+                    finishing.add(look, origin.with_details(seed=generation.seed, steps=generation.steps))
                     del made, look
-                return tuple(file.result() for file in files)
+                self._services.places.leave(self._runpod_job_id)
+                return finishing.artifacts()
         finally:
             drawing.close()
+
+    def _alive(self) -> None:
+        self._check_cancelled()
+        self._services.link.send(Mark())
 
     def _on_progress(self) -> OnProgress:
         throttle: Throttle | None = None
 
         def on_progress(done: int, steps: int) -> None:
             nonlocal throttle
-            self._check_cancelled()
-            self._services.link.send(Mark())
+            self._alive()
             throttle = throttle or Throttle(steps)
             if throttle.is_due(done):
                 self._emit(Status.PROGRESS, progress=Progress(step=done, steps=steps))
@@ -294,39 +310,6 @@ class JobRun:
         self._runtime = model.runtime.report()
         return model
 
-    def _store(self, job_input: JobInput, n: int, look: Callable[[], Checked], seed: int) -> Artifact:
-        self._check_cancelled()
-        began = time.perf_counter()
-        looked_at = look()
-        if looked_at.outcome is not None:
-            self._add("check_s", began)
-        with tempfile.TemporaryDirectory(prefix="visgate-") as scratch:
-            began = time.perf_counter()
-            file = file_of(looked_at.made, job_input.params, Path(scratch))
-            self._add("encode_s", began)
-            self._services.link.send(Mark())
-            artifact = self._upload(job_input, n, file, seed)
-        self._services.link.send(Mark())
-        return artifact.model_copy(update={"safety": looked_at.outcome})
-
-    def _upload(self, job_input: JobInput, n: int, file: File, seed: int) -> Artifact:
-        upload, content_type = job_input.uploads[n], job_input.params.content_type
-        began = time.perf_counter()
-        self._services.uploader.put(upload, file.content, content_type=content_type)
-        self._add("upload_s", began)
-        return Artifact(
-            url=upload.cdn_url,
-            content_type=content_type,
-            width=file.width,
-            height=file.height,
-            size_bytes=file.size_bytes,
-            sha256=sha256(file.content),
-            seed=seed,
-            duration_s=file.duration_s,
-            num_frames=file.num_frames,
-            fps=file.fps,
-        )
-
     def _end(
         self, job_input: JobInput, *, artifacts: tuple[Artifact, ...] = (), error: JobError | None = None
     ) -> JobResult:
@@ -334,14 +317,17 @@ class JobRun:
         if drawing := self._drawing:
             self._timings |= {"wait_s": drawing.wait_s, "generate_s": drawing.generate_s, "step_s": drawing.step_s}
             self._runtime = drawing.report or self._runtime
+        if finishing := self._finishing:
+            self._timings |= {"check_s": finishing.check_s, "encode_s": finishing.encode_s}
+            self._timings["upload_s"] = finishing.upload_s
         timings = Timings.model_validate(
             {name: None if value is None else round(value, 6) for name, value in self._timings.items()}
         )
         status = Status.READY if error is None else Status.FAILED
         event_error = None if error is None else EventError.model_validate(error.model_dump())
-        events = self._events.end(
-            status, load=self._load, runtime=self._runtime, artifacts=artifacts, timings=timings, error=event_error
-        )
+        receipt_url = self._receipt(job_input, artifacts, timings) if error is None else None
+        said = {"artifacts": artifacts, "receipt_url": receipt_url, "timings": timings, "error": event_error}
+        events = self._events.end(status, load=self._load, runtime=self._runtime, **said)
         counts = error is not None and error.code not in CALLERS_OWN
         self._services.link.send(
             Ended(runpod_job_id=self._runpod_job_id, succeeded=error is None, counts_as_failure=counts)
@@ -349,12 +335,34 @@ class JobRun:
         return JobResult(
             task_id=job_input.task_id,
             artifacts=artifacts,
+            receipt_url=receipt_url,
             timings=timings,
             load=self._load,
             runtime=self._runtime,
             error=error,
             events=events,
         )
+
+    def _receipt(self, job_input: JobInput, artifacts: tuple[Artifact, ...], timings: Timings) -> str | None:
+        """Store the job's receipt and return its link; a job does not fail for the want of one."""
+        key, upload, origin = self._services.settings.webhook_key, job_input.receipt, self._origin
+        if key is None or upload is None or origin is None:
+            return None
+        content = receipt(
+            PrivateKey.of(key.get_secret_value()),
+            origin,
+            job={"task_id": job_input.task_id, "job_id": self._events.job_id, "attempt": self._events.attempt()},
+            artifacts=artifacts,
+            timings=timings,
+            runtime=self._runtime,
+            mask=self._services.mask,
+        )
+        try:
+            self._services.uploader.put(upload, content, content_type=CONTENT_TYPE, alive=self._alive)
+        except VisgateError as error:
+            log.warning("the receipt is missing: %s", error.detail)
+            return None
+        return upload.cdn_url
 
     def _emit(self, status: Status, **more: Any) -> None:
         self._events.emit(status, load=self._load, runtime=self._runtime, **more)

@@ -53,6 +53,11 @@ class JobEvents:
         else:
             attempt.add_done_callback(lambda answer: self._begin(answer.result().number, answer.result().finished))
 
+    @property
+    def job_id(self) -> str | None:
+        """The public id, as all events say it."""
+        return self._about.job_id
+
     def emit(self, status: Status, **more: Any) -> None:
         """Tell that the job is somewhere.
 

@@ -38,6 +38,7 @@ class LoadedModel:
         find_s: What finding it took.
         improve_s: What looking for a better runtime took before the first job, if that was done.
         classifier: Looks at pictures in place of the model's own checker.
+        revision: Its commit; what was asked for, where that is not known.
     """
 
     model_id: str
@@ -48,6 +49,7 @@ class LoadedModel:
     find_s: float = 0.0
     improve_s: float | None = None
     classifier: Checker | None = None
+    revision: str | None = None
     _adapters: dict[Task, Adapter] = field(default_factory=dict, repr=False)
 
     def adapter(self, task: Task) -> Adapter:
@@ -190,6 +192,7 @@ def load(found: FoundModel, settings: Settings | None = None, *, framework_impor
         framework_import_s,
         find_s=round(found.seconds, 6),
         improve_s=improve_s,
+        revision=found.folder.commit or settings.model_revision,
         classifier=_classifier(settings, runtime.checker),
     )
 

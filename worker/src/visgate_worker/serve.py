@@ -22,6 +22,7 @@ from visgate_contract.events import LoadProgress
 from visgate_worker.link import LINK_FD_ENV, Answers, Beat, Fatal, Link, Loaded, Mark, Ready
 from visgate_worker.logs import Masker, log_to
 from visgate_worker.model import Frameworks, LoadedModel, as_load_failure, find, load
+from visgate_worker.places import FINISHING, Places
 from visgate_worker.settings import Improve, Settings
 from visgate_worker.sources.folder import ModelFolder
 from visgate_worker.sources.read_ahead import ReadAhead
@@ -68,14 +69,20 @@ def _serve(settings: Settings, link: Link, answers: Answers, interpreter_s: floa
     import runpod  # noqa: PLC0415, takes more than a second
 
     sdk_import_s = round(time.perf_counter() - began, 6)
-    from visgate_worker.artifacts import Uploader  # noqa: PLC0415, with the SDK's imports already done
-    from visgate_worker.handler import JobHandler  # noqa: PLC0415
+    from runpod.serverless.modules import rp_scale  # noqa: PLC0415
+
+    from visgate_worker.handler import JobHandler  # noqa: PLC0415, with the SDK's imports already done
     from visgate_worker.inputs import ImageInputs  # noqa: PLC0415
     from visgate_worker.lane import Lane  # noqa: PLC0415
     from visgate_worker.loras import loras_of  # noqa: PLC0415
     from visgate_worker.services import ColdStart, Services  # noqa: PLC0415
+    from visgate_worker.uploads import Uploader  # noqa: PLC0415
 
     egress = EgressPolicy(allow_loopback=settings.allow_loopback)
+    places = Places(settings.max_batch)
+    # The SDK takes jobs as long as there are fewer than it may have at once, and has no way to say when: this is its
+    # own fetcher, which waits for the device.
+    rp_scale.get_job = places.gated(rp_scale.get_job)
     handler = JobHandler(
         Services(
             settings=settings,
@@ -90,6 +97,7 @@ def _serve(settings: Settings, link: Link, answers: Answers, interpreter_s: floa
             cold_start=ColdStart(interpreter_s, sdk_import_s),
             loading=lambda: start.progress,
             lane=Lane(max_batch=settings.max_batch, when_idle=start.improve),
+            places=places,
         )
     )
 
@@ -123,12 +131,12 @@ class _Start:
         threading.Thread(target=self._load, name="loader", daemon=True).start()
 
     def __call__(self, _current: int) -> int:
-        """Return how many jobs may run at once."""
+        """Return how many jobs may be in hand at once: those at the device, and those whose files are on their way."""
         if self._beating is None:
             self._beating = asyncio.get_running_loop().create_task(self._beat())
             self._link.send(Ready())
             self._is_running.set()
-        return self._settings.max_batch
+        return self._settings.max_batch + FINISHING
 
     async def _beat(self) -> None:
         interval_s = min(BEAT_INTERVAL_S, self._settings.hang_timeout_s / 4)

@@ -5,14 +5,15 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from visgate_contract.events import LoadProgress
-from visgate_worker.artifacts import Uploader
 from visgate_worker.inputs import ImageInputs
 from visgate_worker.lane import Lane
 from visgate_worker.link import Answers, Link
 from visgate_worker.loras import Loras
 from visgate_worker.model import LoadedModel
+from visgate_worker.places import Places
 from visgate_worker.progress import SendUpdate
 from visgate_worker.settings import Settings
+from visgate_worker.uploads import Uploader
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Services:
         cold_start: For the timings of the first job.
         loading: Tells how far the model is while it is on its way.
         lane: The device.
+        places: Who may be at the device.
     """
 
     settings: Settings
@@ -54,3 +56,4 @@ class Services:
     cold_start: ColdStart
     loading: Callable[[], LoadProgress | None] = lambda: None
     lane: Lane = field(default_factory=Lane)
+    places: Places = field(default_factory=lambda: Places(1))

@@ -21,7 +21,6 @@ import pytest
 from visgate_contract.addresses import EgressPolicy
 from visgate_contract.capabilities import Capability
 from visgate_contract.jobs import JobResult
-from visgate_worker.artifacts import Uploader
 from visgate_worker.fetch import Fetcher
 from visgate_worker.handler import JobHandler
 from visgate_worker.inputs import ImageInputs
@@ -31,6 +30,7 @@ from visgate_worker.loras import Loras
 from visgate_worker.model import LoadedModel, find, import_frameworks, load
 from visgate_worker.services import ColdStart, Services
 from visgate_worker.settings import Settings
+from visgate_worker.uploads import Uploader
 
 if TYPE_CHECKING:
     from tests.unit.worker.conftest import Server

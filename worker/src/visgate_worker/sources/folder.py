@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from visgate_contract.capabilities import MODEL_INDEX
 from visgate_contract.errors import ErrorCode
 from visgate_contract.events import LoadSource
 from visgate_worker.failures import JobFailedError, summary
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,11 @@ class ModelFolder:
         except (OSError, ValueError):
             return {}  # loading the part says what is wrong with it
         return parsed if isinstance(parsed, dict) else {}
+
+    @property
+    def commit(self) -> str | None:
+        """The commit that the folder is called by, if it is."""
+        return self.path.name if _COMMIT.fullmatch(self.path.name) else None
 
     def size_bytes(self) -> int:
         """Return the size of all files, links followed."""
