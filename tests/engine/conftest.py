@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import secrets
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -12,18 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 import pytest
 
 from pulumi_visgate.local.emulator.testing import EmulatorServer, RunpodEmulator
 from pulumi_visgate.local.toolchain import ENGINE_PROGRAM, S3_PROGRAM, program, search_path
 from pulumi_visgate.runpod import RunpodClient
+from tests.s3 import KEY_ID as S3_KEY_ID
+from tests.s3 import SECRET as S3_SECRET
+from tests.s3 import s3_server
 
 ENV_SECRET = "canary-of-an-environment-variable"
 DEADLINE_S = 120.0
-S3_KEY_ID = "enginetests"
-S3_SECRET = "canary-of-the-s3-secret"
 
 
 def until(condition: Callable[[], bool], what: str, *, deadline_s: float = DEADLINE_S) -> None:
@@ -120,33 +119,12 @@ def tools_path() -> str:
 
 
 @pytest.fixture(scope="session")
-def s3_endpoint(
-    tools_path: str, runpod_emulator_server: EmulatorServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+def s3_endpoint(runpod_emulator_server: EmulatorServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The S3 server over the emulator's network volumes: a volume is a bucket, as at Runpod."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
     metadata = tmp_path_factory.mktemp("s3-metadata")
     runpod_emulator_server.volumes.mkdir(parents=True, exist_ok=True)
-    command = [str(program(S3_PROGRAM, tools_path)), "--port", address, "--health", "/healthz", "posix"]
-    command += ["--sidecar", str(metadata), str(runpod_emulator_server.volumes)]
-    environment = {"PATH": tools_path, "ROOT_ACCESS_KEY": S3_KEY_ID, "ROOT_SECRET_KEY": S3_SECRET}
-    with (metadata.parent / "s3.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
-    try:
-
-        def answers() -> bool:
-            try:
-                return httpx.get(f"http://{address}/healthz", trust_env=False).is_success
-            except httpx.HTTPError:
-                return False
-
-        until(answers, "the S3 server", deadline_s=30)
-        yield f"http://{address}"
-    finally:
-        process.terminate()
-        process.wait(10)
+    with s3_server(runpod_emulator_server.volumes, metadata) as address:
+        yield address
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ class ImagesRequest(BaseModel):
         default=None, description="Width and height in pixels, multiples of 8.", examples=["1024x1024"]
     )
     response_format: Literal["url"] | None = Field(default=None, description="Pictures come as links.")
-    output_format: JsonValue = Field(default=None, description="`png`, `jpeg` or `webp`.", examples=["png"])
+    output_format: JsonValue = Field(default=None, description="`png`, `jpeg`, `webp` or `avif`.", examples=["png"])
     negative_prompt: JsonValue = Field(default=None, description="What to keep out; not in OpenAI's API.")
     steps: JsonValue = Field(default=None, description="Denoising steps; not in OpenAI's API.")
     guidance_scale: JsonValue = Field(default=None, description="Strictness; not in OpenAI's API.")

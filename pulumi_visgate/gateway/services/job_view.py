@@ -45,6 +45,7 @@ class JobView(BaseModel):
     progress: Progress | None = None
     loading: LoadProgress | None = None
     artifacts: tuple[Artifact, ...] = ()
+    receipt_url: str | None = Field(default=None, description="The job's signed receipt: what made which file.")
     load: LoadReport | None = None
     runtime: RuntimeReport | None = None
     timings: Timings | None = None
@@ -86,6 +87,7 @@ def view(ref: JobRef, job_id: str, job: JobStatus) -> JobView:
         progress=next((event.data.progress for event in reversed(events) if event.data.progress), None),
         loading=last.loading if last and result is None else None,
         artifacts=result.artifacts if result else (),
+        receipt_url=result.receipt_url if result else None,
         runtime=result.runtime
         if result
         else next((event.data.runtime for event in events if event.data.runtime), None),
@@ -187,6 +189,7 @@ class Timeline:
             load=result.load,
             runtime=result.runtime,
             artifacts=result.artifacts,
+            receipt_url=result.receipt_url,
             timings=result.timings,
             error=error,
         )

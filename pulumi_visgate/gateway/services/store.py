@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Mapping
+from xml.sax.saxutils import unescape
 
 import httpx
 
@@ -18,6 +20,8 @@ USER_PREFIX_LENGTH = 16
 
 # A store tells whoever may not list a bucket that a missing object is forbidden.
 _MISSING = frozenset({httpx.codes.NOT_FOUND, httpx.codes.FORBIDDEN})
+
+_UPLOAD_ID = re.compile(r"<UploadId>\s*([^<]+?)\s*</UploadId>")  # all that is read of an answer of a kilobyte
 
 
 class StoreError(Exception):
@@ -87,11 +91,34 @@ class ArtifactStore:
             message = f"the store answered {answer.status_code}"
             raise StoreError(message)
 
+    async def begin_parts(self, key: str, *, content_type: str) -> str:
+        """Begin an object that comes in parts (`CreateMultipartUpload`), and return the id of that upload.
+
+        Args:
+            key: Which object.
+            content_type: Its media type.
+
+        Raises:
+            StoreError: The store did not begin it.
+        """
+        answer = await self._send("POST", key, content_type=content_type, query={"uploads": ""})
+        found = _UPLOAD_ID.search(answer.text) if answer.is_success else None
+        if found is None:
+            message = f"the store answered {answer.status_code}"
+            raise StoreError(message)
+        return unescape(found[1])
+
     async def _send(
-        self, method: str, key: str, *, body: bytes | None = None, content_type: str | None = None
+        self,
+        method: str,
+        key: str,
+        *,
+        body: bytes | None = None,
+        content_type: str | None = None,
+        query: Mapping[str, str] | None = None,
     ) -> httpx.Response:
         await self.ready()
-        url = self.presigned(method, key, ttl_s=OWN_TTL_S, content_type=content_type)
+        url = self.presigned(method, key, ttl_s=OWN_TTL_S, content_type=content_type, query=query)
         headers = {"content-type": content_type} if content_type else {}
         try:
             async with asyncio.timeout(REQUEST_S):

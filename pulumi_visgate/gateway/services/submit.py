@@ -232,6 +232,7 @@ class Submitter:
                 model_id=asked.model_id,
                 params=params,
                 uploads=uploads,
+                receipt=self._uploads.receipt(user_hash=caller.user_hash, task_id=task_id),
                 webhook_url=order.webhook_url if is_standard else None,
                 start_timeout_s=order.limits.start_s,
             )
@@ -355,6 +356,7 @@ class Submitter:
             )
         )
         webhook = self._callbacks.url(ticket)
+        job = await self._uploads.in_parts(caller.user_hash, job)
         job = job.model_copy(update={"ledger": self._ledgers.grant(caller.user_hash, job.task_id, ticket)})
         # What is not said is left out, so that workers of a former version understand it.
         request = JobRequest(input=job.model_dump(mode="json", exclude_none=True), webhook=webhook, policy=given.policy)

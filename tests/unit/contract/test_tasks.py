@@ -11,6 +11,7 @@ from visgate_contract.tasks import (
     Task,
     TaskInput,
     Text2ImgInput,
+    VideoFormat,
     field_path,
 )
 
@@ -63,7 +64,8 @@ def test_the_bounds_themselves_are_allowed(field: str, value: Any) -> None:
 
 
 def test_media_types() -> None:
-    assert [one.content_type for one in ImageFormat] == ["image/png", "image/jpeg", "image/webp"]
+    assert [one.content_type for one in ImageFormat] == ["image/png", "image/jpeg", "image/webp", "image/avif"]
+    assert [one.content_type for one in VideoFormat] == ["video/mp4", "video/webm"]
 
 
 def test_the_task_decides_the_schema_and_text_to_image_is_the_one_left_unsaid() -> None:

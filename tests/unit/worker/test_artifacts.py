@@ -1,23 +1,24 @@
 import hashlib
 import io
+import json
 import struct
-from typing import TYPE_CHECKING, Any
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
 
+import av
+import numpy as np
 import pytest
 from PIL import Image
 
 from visgate_contract.errors import ErrorCode
-from visgate_contract.jobs import Upload
-from visgate_contract.tasks import ImageFormat
-from visgate_worker.artifacts import UPLOAD_ATTEMPTS, Uploader, encode, sha256
+from visgate_contract.tasks import ImageFormat, TaskInput, Text2ImgInput, Text2VideoInput, VideoFormat
+from visgate_worker.artifacts import THUMBNAIL_SIDE, check_type, encode, file_of, sha256, size_of
 from visgate_worker.failures import JobFailedError
+from visgate_worker.provenance import GENERATED, NAMESPACE, Provenance, xmp
+from visgate_worker.runtime.base import Clip
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from tests.unit.worker.conftest import Server
-
-SIGNATURE = "5e" * 32
+PROMPT = "a fox & a <hare> \u2014 \U0001f98a"
 
 
 def picture() -> Image.Image:
@@ -26,16 +27,23 @@ def picture() -> Image.Image:
     return made
 
 
-@pytest.fixture
-def uploader() -> "Iterator[Uploader]":
-    made = Uploader(first_wait_s=0.01, deadline_s=5)
-    yield made
-    made.close()
+def clip() -> Clip:
+    frames = np.zeros((5, 64, 96, 3), dtype="float32")
+    frames[..., 0] = 1.0
+    return Clip(frames, 8)
 
 
-def upload_to(server: "Server", **headers: str) -> Upload:
-    url = f"{server.url}/bucket/key.png?X-Amz-Signature={SIGNATURE}&token=hush"
-    return Upload(put_url=url, headers=headers, cdn_url="https://cdn/key.png")
+def origin(params: TaskInput) -> Provenance:
+    return Provenance.of(params, model_id="org/model", revision="a" * 40).with_details(seed=7, steps=4)
+
+
+def chunks(png: bytes) -> list[bytes]:
+    found, at = [], 8
+    while at < len(png):
+        length, kind = struct.unpack(">I4s", png[at : at + 8])
+        found.append(kind)
+        at += 12 + length
+    return found
 
 
 @pytest.mark.parametrize("image_format", ImageFormat)
@@ -45,73 +53,89 @@ def test_the_same_pixels_give_the_same_valid_file(image_format: ImageFormat) -> 
     with Image.open(io.BytesIO(data)) as read:
         assert read.format == image_format.value.upper()
         assert read.size == (96, 64)
+        difference = np.abs(np.asarray(read.convert("RGB"), dtype=int) - np.asarray(picture(), dtype=int))
+    assert difference.mean() < 2
 
 
 def test_a_png_is_lossless_and_holds_no_chunk_but_the_picture() -> None:
     data = encode(picture(), ImageFormat.PNG)
     with Image.open(io.BytesIO(data)) as read:
         assert read.tobytes() == picture().tobytes()
-    chunks, at = [], 8
-    while at < len(data):
-        length, kind = struct.unpack(">I4s", data[at : at + 8])
-        chunks.append(kind)
-        at += 12 + length
-    assert set(chunks) == {b"IHDR", b"IDAT", b"IEND"}
+    assert set(chunks(data)) == {b"IHDR", b"IDAT", b"IEND"}
 
 
-def test_the_digest_is_that_of_the_bytes() -> None:
-    assert sha256(b"abc") == hashlib.sha256(b"abc").hexdigest()
+@pytest.mark.parametrize("image_format", ImageFormat)
+def test_what_made_a_picture_is_in_the_file_where_tools_look(image_format: ImageFormat, tmp_path: Path) -> None:
+    params = Text2ImgInput(prompt=PROMPT, output_format=image_format, guidance_scale=3)
+    file = file_of(picture(), params, tmp_path, about=origin(params).text())
+    assert isinstance(file.content, bytes)
+    assert file.content_type == image_format.content_type
+    with Image.open(io.BytesIO(file.content)) as read:
+        read.load()
+        packet = read.info["xmp"] if "xmp" in read.info else read.info["XML:com.adobe.xmp"].encode()
+    described = {one.tag.rpartition("}")[2]: one.text for one in ET.fromstring(packet).iter()}
+    assert described["DigitalSourceType"] == GENERATED
+    assert (described["model"], described["revision"], described["seed"]) == ("org/model", "a" * 40, "7")
+    said = json.loads(described["parameters"] or "")
+    assert (said["prompt"], said["guidance_scale"], said["steps"]) == (PROMPT, 3, 4)
 
 
-def test_a_put_sends_the_bytes_and_the_signed_headers(make_server: "Callable[..., Server]", uploader: Uploader) -> None:
-    server = make_server()
-    upload = upload_to(server, **{"Content-Type": "image/x-signed", "x-amz-acl": "private"})
-    uploader.put(upload, b"data", content_type="image/png")
-    (request,) = server.requests
-    assert (request.method, request.body) == ("PUT", b"data")
-    assert request.headers["content-type"] == "image/x-signed"
-    assert request.headers["x-amz-acl"] == "private"
-    assert f"X-Amz-Signature={SIGNATURE}" in request.path
+@pytest.mark.parametrize("image_format", ImageFormat)
+def test_without_consent_only_that_a_model_made_it_is_in_the_file(image_format: ImageFormat, tmp_path: Path) -> None:
+    params = Text2ImgInput(prompt="a very secret fox", output_format=image_format)
+    file = file_of(picture(), params, tmp_path, about=None)
+    assert isinstance(file.content, bytes)
+    assert GENERATED.encode() in file.content
+    assert b"secret" not in file.content
+    assert b"<visgate:" not in file.content
 
 
-def test_passing_faults_are_retried(
-    make_server: "Callable[..., Server]", answer_of: "Callable[..., Any]", uploader: Uploader
-) -> None:
-    statuses = [500, 503, 429, 200]
-    server = make_server(lambda _: answer_of(status=statuses.pop(0)))
-    uploader.put(upload_to(server), b"data", content_type="image/png")
-    assert len(server.requests) == 4
+def test_what_xml_cannot_say_does_not_break_a_packet() -> None:
+    packet = xmp(json.dumps({"parameters": {"prompt": "a fox\x00\x0b\ud800"}, "model": "a\x00b"}))
+    [model] = [one.text for one in ET.fromstring(packet).iter(f"{{{NAMESPACE}}}model")]
+    assert model == "a\ufffdb"
 
 
-@pytest.mark.parametrize(("status", "attempts"), [(403, 1), (400, 1), (307, 1), (500, UPLOAD_ATTEMPTS)])
-def test_a_refusal_is_told_without_the_signature(
-    make_server: "Callable[..., Server]",
-    answer_of: "Callable[..., Any]",
-    uploader: Uploader,
-    status: int,
-    attempts: int,
-) -> None:
-    elsewhere = make_server()
-    server = make_server(lambda _: answer_of(status=status, headers={"location": elsewhere.url}))
-    with pytest.raises(JobFailedError, match=rf"127\.0\.0\.1: status {status}") as caught:
-        uploader.put(upload_to(server), b"data", content_type="image/png")
-    assert caught.value.code is ErrorCode.UPLOAD_FAILED
-    assert SIGNATURE not in repr(caught.value) + str(caught.value)
-    assert "hush" not in str(caught.value)
-    assert len(server.requests) == attempts
-    assert elsewhere.requests == []
+@pytest.mark.parametrize("video_format", VideoFormat)
+def test_a_clip_has_a_poster_a_thumbnail_and_its_origin(video_format: VideoFormat, tmp_path: Path) -> None:
+    params = Text2VideoInput(prompt=PROMPT, output_format=video_format)
+    file = file_of(clip(), params, tmp_path, about=origin(params).text())
+    assert isinstance(file.content, Path)
+    assert (file.content_type, file.num_frames, file.fps, file.duration_s) == (f"video/{video_format}", 5, 8, 0.625)
+    assert (file.width, file.height, file.size_bytes) == (96, 64, file.content.stat().st_size)
+    assert file.poster is not None
+    for small, kind in ((file.poster, "JPEG"), (file.thumbnail, "WEBP")):
+        with Image.open(io.BytesIO(small)) as read:
+            assert (read.format, read.size) == (kind, (96, 64))
+            pixel = read.convert("RGB").getpixel((48, 32))
+            assert isinstance(pixel, tuple)
+            assert pixel[0] > 200
+            assert pixel[1] < 60
+    with av.open(str(file.content)) as container:
+        comment = {name.lower(): value for name, value in container.metadata.items()}["comment"]
+    assert json.loads(comment)["parameters"]["prompt"] == PROMPT
 
 
-def test_a_store_that_is_down_fails_in_bounded_time(make_server: "Callable[..., Server]", uploader: Uploader) -> None:
-    server = make_server()
-    server.close()
-    with pytest.raises(JobFailedError, match="ConnectError") as caught:
-        uploader.put(upload_to(server), b"data", content_type="image/png")
-    assert SIGNATURE not in str(caught.value)
-    assert caught.value.__cause__ is None
+def test_a_thumbnail_is_small_and_keeps_its_shape(tmp_path: Path) -> None:
+    wide = Image.new("RGB", (THUMBNAIL_SIDE * 4, THUMBNAIL_SIDE))
+    file = file_of(wide, Text2ImgInput(prompt="a fox"), tmp_path, about=None)
+    with Image.open(io.BytesIO(file.thumbnail)) as read:
+        assert (read.format, read.size) == ("WEBP", (THUMBNAIL_SIDE, THUMBNAIL_SIDE // 4))
+    assert file.poster is None
 
 
-@pytest.mark.parametrize("url", ["ftp://host/x", "nonsense", "http://[broken"])
-def test_an_upload_url_that_is_none_fails_at_once(uploader: Uploader, url: str) -> None:
-    with pytest.raises(JobFailedError):
-        uploader.put(Upload(put_url=url, cdn_url=""), b"data", content_type="image/png")
+@pytest.mark.parametrize("kind", ["image/png", "image/jpeg", "image/webp", "image/avif", "video/mp4", "video/webm"])
+def test_a_file_that_is_not_what_it_says_is_not_sent(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"<html>nothing of the kind</html>")
+    content: Any
+    for content in (b"", b"<html>nothing of the kind</html>", tmp_path / "file"):
+        with pytest.raises(JobFailedError, match=f"no {kind}") as caught:
+            check_type(content, kind)
+        assert caught.value.code is ErrorCode.INTERNAL
+
+
+def test_digest_and_size_are_those_of_the_bytes_wherever_they_lie(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"abc")
+    for content in (b"abc", tmp_path / "file"):
+        assert sha256(content) == hashlib.sha256(b"abc").hexdigest()
+        assert size_of(content) == 3

@@ -1,23 +1,27 @@
 import asyncio
+import hashlib
 import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jwt
 import pytest
 from PIL import Image
+from pydantic import SecretStr
 
 from visgate_contract.addresses import EgressPolicy
 from visgate_contract.capabilities import capability_of
+from visgate_contract.ed25519 import PrivateKey
 from visgate_contract.errors import ErrorCode
 from visgate_contract.events import Event, LoadProgress, LoadReport, RuntimeReport, Status
 from visgate_contract.jobs import JobProgress, JobResult
-from visgate_contract.signing import JobRef, derive_webhook_secret, new_task_id
+from visgate_contract.signing import JobRef, derive_webhook_key, derive_webhook_secret, new_task_id, tenant_of
 from visgate_worker import handler
 from visgate_worker.adapters.base import Generation
 from visgate_worker.failures import JobFailedError
@@ -473,3 +477,88 @@ def test_a_cancelled_warm_up_leaves_the_model_to_others(bench: Bench) -> None:
         return await bench.handler(bench.job())
 
     assert as_runpod_holds_it(asyncio.run(cancel_then_draw())).error is None
+
+
+KEY = derive_webhook_key("a signing key of a test platform", tenant_of("0" * 64))
+
+
+def extended(bench: Bench, count: int, **more: Any) -> dict[str, Any]:
+    """Uploads with small pictures, and a receipt."""
+
+    def upload(name: str) -> dict[str, Any]:
+        return {"put_url": f"{bench.store.url}/{name}", "cdn_url": f"https://cdn/{name}"}
+
+    files = [
+        upload(f"{n}.png") | {"thumbnail": upload(f"{n}.webp"), "poster": upload(f"{n}.jpg")} for n in range(count)
+    ]
+    return {"uploads": files, "receipt": upload("receipt.jws")} | more
+
+
+def with_key(bench: Bench) -> None:
+    services = bench.handler._services
+    settings = services.settings.model_copy(update={"webhook_key": SecretStr(KEY)})
+    bench.handler._services = replace(services, settings=settings)
+
+
+def test_a_receipt_ties_the_files_to_what_made_them(bench: Bench) -> None:
+    with_key(bench)
+    bench.load()
+    result = bench.run(**extended(bench, 2), params={"num_images": 2, "prompt": f"a fox {CANARY}"})
+    assert result.error is None
+    assert result.receipt_url == result.events[-1].data.receipt_url == "https://cdn/receipt.jws"
+    stored = {request.path.strip("/"): request.body for request in bench.store.requests}
+    assert set(stored) == {"0.png", "0.webp", "1.png", "1.webp", "receipt.jws"}
+    said = jwt.decode(stored["receipt.jws"], jwt.PyJWK(PrivateKey.of(KEY).jwk()), algorithms=["EdDSA"])
+    assert [one["sha256"] for one in said["artifacts"]] == [
+        hashlib.sha256(stored[f"{n}.png"]).hexdigest() for n in range(2)
+    ]
+    assert [one["seed"] for one in said["artifacts"]] == [5, 6]
+    assert (said["task_id"], said["model"], said["task"], said["attempt"]) == (TASK_ID, "org/model", "text2img", 1)
+    assert said["timings"]["generate_s"] > 0
+    assert said["runtime"]["name"] == RUNTIME.name
+    assert CANARY not in json.dumps(said)
+    assert all(CANARY.encode() not in body for body in stored.values())
+
+
+def test_each_picture_has_its_thumbnail_and_only_clips_have_posters(bench: Bench) -> None:
+    bench.load()
+    result = bench.run(**extended(bench, 1))
+    [artifact] = result.artifacts
+    assert (artifact.url, artifact.thumbnail_url) == ("https://cdn/0.png", "https://cdn/0.webp")
+    assert artifact.poster_url is None
+    assert result.receipt_url is None  # nobody gave a key
+
+
+@pytest.mark.parametrize("missing", ["/0.webp", "/receipt.jws"])
+def test_a_job_does_not_fail_for_the_want_of_what_stands_beside_its_files(
+    bench: Bench, answer_of: "type[Any]", missing: str
+) -> None:
+    with_key(bench)
+    bench.store.answer = lambda request: answer_of(status=403 if request.path == missing else 200)
+    bench.load()
+    result = bench.run(**extended(bench, 1))
+    assert result.error is None
+    [artifact] = result.artifacts
+    assert (artifact.thumbnail_url is None, result.receipt_url is None) == (missing == "/0.webp", missing != "/0.webp")
+
+
+def test_the_next_job_draws_while_the_files_of_one_are_on_their_way(bench: Bench, answer_of: "type[Any]") -> None:
+    bench.load()
+    drawn, stored = threading.Event(), threading.Event()
+
+    def answer(request: Any) -> Any:
+        return answer_of(before=lambda: stored.wait(30) if request.path == "/slow" else None)
+
+    bench.store.answer = answer
+    slow = {"uploads": [{"put_url": f"{bench.store.url}/slow", "cdn_url": "cdn/slow"}]}
+
+    async def both() -> list[dict[str, Any]]:
+        first = asyncio.create_task(bench.handler(bench.job(**slow)))
+        await asyncio.to_thread(drawn.wait, 30)
+        second = await bench.handler(bench.job() | {"id": "job-2"})
+        assert not first.done()
+        stored.set()
+        return [second, await first]
+
+    bench.runtime.before_step = lambda step: drawn.set() if step == 4 else None
+    assert all("error" not in answer for answer in asyncio.run(both()))

@@ -27,6 +27,10 @@ WEBHOOK_KEY_ENV = "VISGATE_WEBHOOK_KEY"
 MODEL_ID_ENV = "VISGATE_MODEL_ID"
 MODEL_REVISION_ENV = "VISGATE_MODEL_REVISION"
 
+THUMBNAIL_TYPE = "image/webp"
+POSTER_TYPE = "image/jpeg"
+RECEIPT_TYPE = "application/jose"
+
 
 class _Wire(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 THUMBNAIL_SIDE = 320
-THUMBNAIL_TYPE = "image/webp"
-POSTER_TYPE = "image/jpeg"
 
 # The same picture gives the same bytes: fixed settings, one thread where more would show.
 _ENCODING: dict[ImageFormat, dict[str, Any]] = {

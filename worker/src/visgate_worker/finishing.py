@@ -11,8 +11,8 @@ from typing import Self
 
 from visgate_contract.errors import VisgateError
 from visgate_contract.events import Artifact
-from visgate_contract.jobs import JobInput, Upload
-from visgate_worker.artifacts import POSTER_TYPE, THUMBNAIL_TYPE, File, file_of, sha256
+from visgate_contract.jobs import POSTER_TYPE, THUMBNAIL_TYPE, JobInput, Upload
+from visgate_worker.artifacts import File, file_of, sha256
 from visgate_worker.provenance import Provenance
 from visgate_worker.runtime.base import Clip
 from visgate_worker.safety import Checked

@@ -25,7 +25,7 @@ from visgate_contract.events import (
     Status,
     Timings,
 )
-from visgate_contract.jobs import JobError, JobInput, JobResult, WarmUp
+from visgate_contract.jobs import RECEIPT_TYPE, JobError, JobInput, JobResult, WarmUp
 from visgate_contract.signing import JobRef, task_time
 from visgate_contract.tasks import MAX_SEED, TaskInput, field_path, image_references
 from visgate_worker.adapters.base import LoraFile
@@ -38,7 +38,7 @@ from visgate_worker.model import LoadedModel
 from visgate_worker.places import FINISHING
 from visgate_worker.progress import LOAD_INTERVAL_S, LoadThrottle, ProgressReporter, Throttle
 from visgate_worker.provenance import Provenance
-from visgate_worker.receipt import CONTENT_TYPE, receipt
+from visgate_worker.receipt import receipt
 from visgate_worker.safety import checked, policy_of
 from visgate_worker.services import Services
 from visgate_worker.settings import Settings
@@ -358,7 +358,7 @@ class JobRun:
             mask=self._services.mask,
         )
         try:
-            self._services.uploader.put(upload, content, content_type=CONTENT_TYPE, alive=self._alive)
+            self._services.uploader.put(upload, content, content_type=RECEIPT_TYPE, alive=self._alive)
         except VisgateError as error:
             log.warning("the receipt is missing: %s", error.detail)
             return None

@@ -9,7 +9,6 @@ from visgate_contract.ed25519 import PrivateKey
 from visgate_contract.events import Artifact, RuntimeReport, Timings
 from visgate_worker.provenance import Provenance
 
-CONTENT_TYPE = "application/jose"
 TYP = "visgate-receipt"
 
 
