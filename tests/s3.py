@@ -12,8 +12,8 @@ import httpx
 
 from pulumi_visgate.local.toolchain import S3_PROGRAM, program, search_path
 
-KEY_ID = "testsofthestore"
-SECRET = "canary-of-the-s3-secret"
+S3_KEY_ID = "testsofthestore"
+S3_SECRET = "canary-of-the-s3-secret"
 START_S = 30.0
 
 
@@ -34,7 +34,7 @@ def s3_server(buckets: Path, metadata: Path) -> Iterator[str]:
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     command = [str(program(S3_PROGRAM, path)), "--port", address, "--health", "/healthz", "posix"]
     command += ["--sidecar", str(metadata), str(buckets)]
-    environment = {"PATH": path, "ROOT_ACCESS_KEY": KEY_ID, "ROOT_SECRET_KEY": SECRET}
+    environment = {"PATH": path, "ROOT_ACCESS_KEY": S3_KEY_ID, "ROOT_SECRET_KEY": S3_SECRET}
     log_file = metadata.parent / "s3.log"
     with log_file.open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)

@@ -17,7 +17,8 @@ from pulumi_visgate.local.emulator.testing import RunpodEmulator
 from pulumi_visgate.runpod import RunpodClient
 from tests.chaos.conftest import SHORT
 from tests.chaos.plan import CANARY, OPERATIONS, REQUEST_FAULTS, Kill, Plan, Step, drawn, fault_kinds, program
-from tests.engine.conftest import S3_SECRET, Stack, kill_engine, until
+from tests.engine.conftest import Stack, kill_engine, until
+from tests.s3 import S3_SECRET
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 

@@ -5,6 +5,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 import boto3
@@ -21,6 +22,9 @@ from visgate_contract.jobs import JobInput, Multipart, Upload
 from visgate_contract.tasks import TaskInput, Text2ImgInput, Text2VideoInput
 from visgate_worker.failures import JobCancelledError, JobFailedError
 from visgate_worker.uploads import Uploader
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 pytestmark = pytest.mark.contract
 
@@ -80,9 +84,14 @@ def s3_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
-def store(address: str):  # type: ignore[no-untyped-def]  # boto3's own type
-    keys = {"aws_access_key_id": s3.KEY_ID, "aws_secret_access_key": s3.SECRET}
-    return boto3.client("s3", endpoint_url=address, region_name="us-east-1", **keys)
+def store(address: str) -> "S3Client":
+    return boto3.client(
+        "s3",
+        endpoint_url=address,
+        region_name="us-east-1",
+        aws_access_key_id=s3.S3_KEY_ID,
+        aws_secret_access_key=s3.S3_SECRET,
+    )
 
 
 class Platform:
@@ -100,8 +109,8 @@ class Platform:
                 "models": (OfferedModel(model_id="visgate/tiny"),),
                 "bucket": BUCKET,
                 "s3_endpoint": address,
-                "s3_access_key_id": s3.KEY_ID,
-                "s3_secret_access_key": s3.SECRET,
+                "s3_access_key_id": s3.S3_KEY_ID,
+                "s3_secret_access_key": s3.S3_SECRET,
                 "cdn_base_url": f"http://cdn.test/{BUCKET}",
             }
         )

@@ -17,9 +17,7 @@ import pytest
 from pulumi_visgate.local.emulator.testing import EmulatorServer, RunpodEmulator
 from pulumi_visgate.local.toolchain import ENGINE_PROGRAM, S3_PROGRAM, program, search_path
 from pulumi_visgate.runpod import RunpodClient
-from tests.s3 import KEY_ID as S3_KEY_ID
-from tests.s3 import SECRET as S3_SECRET
-from tests.s3 import s3_server
+from tests.s3 import S3_KEY_ID, S3_SECRET, s3_server
 
 ENV_SECRET = "canary-of-an-environment-variable"
 DEADLINE_S = 120.0

@@ -16,7 +16,8 @@ from pulumi_visgate.runpod.models.endpoint import CreateEndpoint
 from pulumi_visgate.runpod.models.registry import CreateDelegation, CreateRegistry
 from pulumi_visgate.runpod.models.template import CreateTemplate
 from pulumi_visgate.runpod.models.volume import CreateNetworkVolume
-from tests.engine.conftest import ENV_SECRET, S3_KEY_ID, S3_SECRET, Stack
+from tests.engine.conftest import ENV_SECRET, Stack
+from tests.s3 import S3_KEY_ID, S3_SECRET
 from visgate_contract.names import EndpointName, user_hash
 from visgate_contract.pools import PoolPolicy
 from visgate_contract.tasks import Task

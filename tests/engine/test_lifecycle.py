@@ -12,7 +12,8 @@ from pulumi_visgate.local.emulator.testing import RunpodEmulator
 from pulumi_visgate.runpod import RunpodClient
 from pulumi_visgate.runpod.models.endpoint import EndpointWorkers, UpdateEndpoint
 from pulumi_visgate.runpod.models.volume import UpdateNetworkVolume
-from tests.engine.conftest import ENV_SECRET, S3_KEY_ID, S3_SECRET, Stack
+from tests.engine.conftest import ENV_SECRET, Stack
+from tests.s3 import S3_KEY_ID, S3_SECRET
 from visgate_contract.names import EndpointName, user_hash
 from visgate_contract.signing import derive_webhook_secret
 from visgate_contract.tasks import Task

@@ -24,7 +24,8 @@ from pulumi_visgate.resources._session import Session
 from pulumi_visgate.resources._settings import S3Settings, Settings
 from pulumi_visgate.resources.errors import HubError
 from pulumi_visgate.resources.model_cache import ModelCacheCrud
-from tests.engine.conftest import S3_KEY_ID, S3_SECRET, Stack, until
+from tests.engine.conftest import Stack, until
+from tests.s3 import S3_KEY_ID, S3_SECRET
 from visgate_worker.sources.search import Places, find_model
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from pulumi_visgate.resources._settings import S3Settings, Settings
 from pulumi_visgate.resources.bucket import BucketCrud
 from pulumi_visgate.resources.errors import InUse, NameTaken, StoreError
 from pulumi_visgate.resources.model_cache import ModelCacheCrud
-from tests.engine.conftest import S3_KEY_ID, S3_SECRET
+from tests.s3 import S3_KEY_ID, S3_SECRET
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

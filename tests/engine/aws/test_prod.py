@@ -18,7 +18,8 @@ from tests.conftest import CHECKOUT
 from tests.contract.gateway_image import unpacked
 from tests.engine.aws.conftest import ACCOUNT, CREDENTIALS, WORKER_IMAGE, Account, configure, statements
 from tests.engine.aws.processes import WORKER, started
-from tests.engine.conftest import DEADLINE_S, S3_SECRET, Stack
+from tests.engine.conftest import DEADLINE_S, Stack
+from tests.s3 import S3_SECRET
 from visgate_contract.ledger import PREFIX as LEDGERS
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]  # five runs of the engine over 90 resources

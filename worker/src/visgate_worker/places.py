@@ -5,14 +5,14 @@ have to wait for the device stays in Runpod's queue, where another worker can ha
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 FINISHING = 2
 """Jobs beyond those at the device whose files may still be on their way."""
 
 Jobs = list[dict[str, Any]] | None
-Fetch = Callable[..., Awaitable[Jobs]]
+Fetch = Callable[..., Coroutine[Any, Any, Jobs]]
 
 
 class Places:
