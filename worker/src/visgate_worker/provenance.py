@@ -19,7 +19,7 @@ GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMe
 
 # What XML 1.0 has no way to write.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_LEFT_OUT = {"image", "mask", "embed_metadata", "num_images", "task", "seed"}
+_LEFT_OUT = {"image", "mask", "embed_metadata", "num_images", "safety", "task", "seed"}
 """Addresses of pictures can hold secrets; the others are said elsewhere, or do not decide how a picture looks."""
 
 

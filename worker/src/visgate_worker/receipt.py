@@ -34,7 +34,9 @@ def receipt(
         mask: Removes secrets.
     """
     files = [
-        artifact.model_dump(mode="json", include={"url", "content_type", "size_bytes", "sha256", "seed"})
+        artifact.model_dump(
+            mode="json", exclude_none=True, include={"url", "content_type", "size_bytes", "sha256", "seed", "safety"}
+        )
         for artifact in artifacts
     ]
     said = {
