@@ -44,7 +44,7 @@ class SigningKeyCrud(Crud):
     def read(self, _id: str, props: Properties) -> Found:
         """Return what is known."""
         known = {name: value for name, value in props.items() if name in self.model.model_fields}
-        return Found(dict(props), known)
+        return Found(dict(props) | {"previous": props.get("previous") or NO_KEY}, known)
 
     def update(self, _id: str, olds: Properties, news: Properties) -> dict[str, Any]:
         """Make another key when the rotation is another one; the former goes when it is not to be kept."""

@@ -83,7 +83,7 @@ class Stack:
     def steps(self, **more: str) -> dict[str, str]:
         """Return what a preview would do to each resource, by its name; those that stay are left out."""
         found = self.run("preview", "--json", ok=True, **more).events
-        return {step["urn"].rsplit("::", 1)[1]: step["op"] for step in found if step["op"] != "same"}
+        return {step["urn"].rsplit("::", 1)[1]: step["op"] for step in found if step["op"] not in {"same", "refresh"}}
 
     def exported(self) -> str:
         """Return the state, secrets encrypted."""

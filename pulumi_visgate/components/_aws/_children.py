@@ -1,5 +1,7 @@
 """What all children in AWS have in common: typed arguments, tags of the stack, and policies written once."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar

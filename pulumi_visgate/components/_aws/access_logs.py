@@ -1,5 +1,7 @@
 """Access logs of a distribution, without what a log must not have: query strings, cookies, referrers, addresses."""
 
+from __future__ import annotations
+
 from pulumi_aws import cloudfront, cloudwatch
 
 from pulumi_visgate.components._aws._children import EDGE_REGION, AwsFamily

@@ -1,5 +1,7 @@
 """What operations are told: a topic, alarms, a budget and a dashboard."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

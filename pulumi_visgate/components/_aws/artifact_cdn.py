@@ -1,5 +1,7 @@
 """The artifact CDN: a private bucket that CloudFront alone reads."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,5 +1,7 @@
 """A private bucket: nothing public, encrypted, only by TLS, and objects that go in time."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 
 from pulumi_aws import s3

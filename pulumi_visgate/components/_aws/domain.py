@@ -1,5 +1,7 @@
 """A name of the team's own: its certificate, proven by DNS, and the records that lead to a distribution."""
 
+from __future__ import annotations
+
 import pulumi
 from pulumi_aws import acm, route53
 

@@ -1,5 +1,7 @@
 """The gateway's distribution: the only way in, which shows who it is by a secret header, and caches nothing."""
 
+from __future__ import annotations
+
 import pulumi
 from pulumi_aws import cloudfront
 

@@ -1,5 +1,7 @@
 """Lambda functions from the gateway's image: the gateway itself, and what the schedules call."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 

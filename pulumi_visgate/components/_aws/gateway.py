@@ -1,5 +1,7 @@
 """The gateway in AWS: Lambda or Fargate behind its distribution, its secrets, its alarms."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """Images that are built with the stack, when what they are made of has changed, and pushed to ECR."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pulumi

@@ -3,6 +3,8 @@
 CloudFront keeps near a data center what its workers load, so nothing is copied to where nobody reads it.
 """
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass

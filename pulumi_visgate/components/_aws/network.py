@@ -4,6 +4,8 @@ Tasks have public addresses because they call Runpod, and no NAT gateway, which 
 from outside can open a connection to them.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import partial
 

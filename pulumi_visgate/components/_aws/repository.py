@@ -1,5 +1,7 @@
 """Private ECR repositories: scanned, with tags that stay what they are, and old images that go by themselves."""
 
+from __future__ import annotations
+
 import json
 from typing import Any
 

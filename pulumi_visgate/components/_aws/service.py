@@ -1,5 +1,7 @@
 """The gateway on Fargate: tasks behind an internal load balancer that CloudFront alone reaches, by TLS all the way."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

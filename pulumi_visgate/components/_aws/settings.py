@@ -1,5 +1,7 @@
 """What the gateway is told in AWS: plain values in the environment, secrets and what comes late by reference."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Schedules: EventBridge Scheduler calls one function, which moves pools' minima and looks for what nobody owns."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Who signs uploads: a role that can put and check artifacts, keep the ledgers of jobs, and do nothing else."""
 
+from __future__ import annotations
+
 import pulumi
 from pulumi_aws import iam
 

@@ -1,5 +1,7 @@
 """The abuse shield at the edge: a rate rule for each address, and AWS's managed rules."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 from pulumi_aws import cloudwatch, wafv2

@@ -1,5 +1,7 @@
 """The worker image in ECR: a private repository that Runpod may pull from, without any password."""
 
+from __future__ import annotations
+
 import pulumi
 
 from pulumi_visgate.components._aws import images, repository

@@ -61,15 +61,15 @@ class Account:
         return [found["FunctionName"] for found in self.client("lambda").list_functions()["Functions"]]
 
 
-@pytest.fixture
-def aws(tmp_path: Path) -> Iterator[Account]:
-    """An empty account."""
+@pytest.fixture(scope="session")
+def moto_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """moto's server, which takes seconds to start."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with (tmp_path / "moto.log").open("wb") as log:
+    with (tmp_path_factory.mktemp("moto") / "moto.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
     try:
 
@@ -80,10 +80,17 @@ def aws(tmp_path: Path) -> Iterator[Account]:
                 return False
 
         until(answers, "moto's server", deadline_s=60)
-        yield Account(url, {**CREDENTIALS, "AWS_ENDPOINT_URL": url})
+        yield url
     finally:
         process.terminate()
         process.wait(10)
+
+
+@pytest.fixture
+def aws(moto_url: str) -> Account:
+    """An empty account."""
+    httpx.post(f"{moto_url}/moto-api/reset", trust_env=False).raise_for_status()
+    return Account(moto_url, {**CREDENTIALS, "AWS_ENDPOINT_URL": moto_url})
 
 
 @pytest.fixture
