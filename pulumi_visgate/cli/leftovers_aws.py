@@ -110,7 +110,7 @@ def _leftover(account: AwsAccount, arn: str, region: str) -> Leftover:
     _, _, service, _, _, rest = arn.split(":", 5)
     kind = f"{service}:{rest.partition('/')[0].partition(':')[0]}" if service in _PREFIXED else service
     name, title, remove = rest.rpartition("/")[2].rpartition(":")[2], kind, _REMOVERS.get(kind)
-    price = hourly_floor_usd(_PRICED.get(kind, ""), {})
+    price = None if kind in _UNPRICED else hourly_floor_usd(_PRICED.get(kind, ""), {})
     holds_data = service == "s3"
     action = None if remove is None else _gone(remove, account, arn, region)
     return Leftover("AWS", title, name, arn, price, action, holds_data=holds_data)
@@ -206,7 +206,14 @@ def _parameter(account: AwsAccount, arn: str, region: str) -> object:
 
 
 _PREFIXED = frozenset({"lambda", "cloudfront", "wafv2", "iam", "logs", "ssm", "ecs", "ec2", "elasticloadbalancing"})
-_PRICED = {"secretsmanager": "Secret", "cloudwatch": "MetricAlarm", "wafv2:global": "WebAcl"}
+_PRICED = {
+    "secretsmanager": "Secret",
+    "cloudwatch": "MetricAlarm",
+    "wafv2:global": "WebAcl",
+    "elasticloadbalancing:loadbalancer": "LoadBalancer",
+    "elasticache": "ServerlessCache",
+}
+_UNPRICED = frozenset({"ecs:service"})  # it costs what its tasks do
 _REMOVERS: dict[str, Callable[[AwsAccount, str, str], object]] = {
     "s3": _bucket,
     "ecr": _repository,

@@ -7,7 +7,7 @@ from typing import Any
 
 from pulumi_visgate.policies import _settings as settings
 from pulumi_visgate.policies._resources import POOL_KINDS, UNKNOWN, Resource, SecretText, the_dearest
-from pulumi_visgate.preview.money import CEILING_NOTE, FLOOR_NOTE, HOURS_A_MONTH, PRICED_KINDS
+from pulumi_visgate.preview.money import CEILING_NOTE, HOURS_A_MONTH, PRICED_KINDS, idle_usd
 from visgate_contract.redaction import Redactor
 
 _ENV_NAMES = re.compile(r"(?i)^(env|envs|environment|environments|variables|env_?vars|environment_?variables)$")
@@ -23,15 +23,15 @@ def monthly_ceiling(resources: Sequence[Resource], config: settings.MonthlyCeili
     """Compare what the whole stack would cost in a month with the limits."""
     priced = [found for found in resources if _is_priced(found)]
     limits = (
-        (CEILING_NOTE, config.max_monthly_usd, "maxMonthlyUsd", "With every worker running", "Lower max_workers"),
-        (FLOOR_NOTE, config.max_idle_monthly_usd, "maxIdleMonthlyUsd", "Even idle", "Lower min_workers"),
+        (_busy_usd, config.max_monthly_usd, "maxMonthlyUsd", "With every worker running", "Lower max_workers"),
+        (_idle_usd, config.max_idle_monthly_usd, "maxIdleMonthlyUsd", "Even idle", "Lower min_workers"),
     )
-    for note, most, setting, when, fix in limits:
+    for hourly_usd, most, setting, when, fix in limits:
         if most is None:
             continue
-        amounts = [(found.name, (found.number(note) or 0.0) * HOURS_A_MONTH) for found in priced]
+        amounts = [(found.name, (hourly_usd(found) or 0.0) * HOURS_A_MONTH) for found in priced]
         sum_usd = sum(usd for _, usd in amounts)
-        unknown = [found.name for found in priced if found.number(note) is None]
+        unknown = [found.name for found in priced if hourly_usd(found) is None]
         if sum_usd > most:
             yield (
                 f"{when}, the stack costs {'at least ' if unknown else ''}${sum_usd:,.2f} a month, and {setting} is"
@@ -42,6 +42,14 @@ def monthly_ceiling(resources: Sequence[Resource], config: settings.MonthlyCeili
                 f"{setting} is ${most:,.2f}, and the price of {', '.join(unknown)} is not known. Preview again once it"
                 " is, or set refuseUnknown to false."
             )
+
+
+def _busy_usd(found: Resource) -> float | None:
+    return found.number(CEILING_NOTE)
+
+
+def _idle_usd(found: Resource) -> float | None:
+    return idle_usd(found.values)
 
 
 def _is_priced(found: Resource) -> bool:

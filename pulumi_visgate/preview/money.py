@@ -1,7 +1,7 @@
 """What a plan costs: the notes that priced resources carry, and sums of them that never take unknown for nothing."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pulumi_visgate import aws_prices
@@ -10,9 +10,11 @@ from pulumi_visgate.preview.digest import State
 HOURS_A_MONTH = 730
 FLOOR_NOTE = "hourly_floor_usd"
 CEILING_NOTE = "hourly_ceiling_usd"
+MONTH_NOTE = "monthly_floor_usd"
 PRICED_KINDS = frozenset({"Endpoint", "WarmPool", "NetworkVolume"})
 _AWS = "aws:"
 _WHOLE_FROM_USD = 100
+_MONTH_DIGITS = 4  # a month's price is rounded to cents
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,7 @@ class Price:
     """What one resource, or a stack, costs.
 
     Args:
-        floor: US dollars an hour when nobody uses it; None while unknown.
+        floor: US dollars an hour when nobody uses it, on average over a pool's windows; None while unknown.
         ceiling: US dollars an hour with every worker running; None while unknown.
     """
 
@@ -56,7 +58,19 @@ def price_of(kind: str, state: State | None) -> Price | None:
     known = state.outputs | state.inputs
     if kind not in PRICED_KINDS and FLOOR_NOTE not in known and CEILING_NOTE not in known:
         return _list_price(kind.removeprefix(_AWS), state) if kind.startswith(_AWS) else None
-    return Price(_usd(known.get(FLOOR_NOTE)), _usd(known.get(CEILING_NOTE)))
+    return Price(idle_usd(known), _usd(known.get(CEILING_NOTE)))
+
+
+def idle_usd(notes: Mapping[str, object]) -> float | None:
+    """Return US dollars an hour when nobody uses it, None while unknown; a pool with windows has its average.
+
+    Args:
+        notes: What a resource says of its price.
+    """
+    if MONTH_NOTE not in notes:
+        return _usd(notes.get(FLOOR_NOTE))
+    month = _usd(notes[MONTH_NOTE])
+    return None if month is None else round(month / HOURS_A_MONTH, _MONTH_DIGITS)
 
 
 def _list_price(kind: str, state: State) -> Price | None:

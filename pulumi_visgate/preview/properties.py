@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from pulumi_visgate.preview.digest import SECRET, UNKNOWN, Step
-from pulumi_visgate.preview.money import CEILING_NOTE, FLOOR_NOTE
+from pulumi_visgate.preview.money import CEILING_NOTE, FLOOR_NOTE, MONTH_NOTE
 
 AFTERWARDS = "(known after the update)"
 FINGERPRINTS = "env_fingerprints"
 MAX_VALUE_CHARS = 240
-_HIDDEN = frozenset({"owner", "adopt", FINGERPRINTS, FLOOR_NOTE, CEILING_NOTE, "monthly_floor_usd"})
+_HIDDEN = frozenset({"owner", "adopt", FINGERPRINTS, FLOOR_NOTE, CEILING_NOTE, MONTH_NOTE})
 # Some programs hand a secret over without saying that it is one, and a pull request is read by many.
 _SECRET_NAME = re.compile(r"(?i)(password|passwd|passphrase|secret(_?string)?|token|(api|access|secret|private)_?key)$")
 

@@ -83,14 +83,29 @@ def keep_order(observed: Any, remembered: Any) -> Any:
 def derived_name(owner: str, fixed: Iterable[object]) -> str:
     """Return the name that a resource gets when none is given: readable, and the same at every run.
 
+    The hash covers no more of the resource than the readable part, so that a name alone tells which stack it is of.
+
     Args:
         owner: `project/stack/name of the resource in the program`.
         fixed: Values that need a new resource when they change, so that the replacement gets another name.
     """
-    stem = "".join(char if char.isalnum() and char.isascii() else "-" for char in owner.rsplit("/", 1)[-1].lower())
-    text = "\n".join([owner, *(repr(value) for value in fixed)])
-    suffix = hashlib.sha256(text.encode()).hexdigest()[:NAME_SUFFIX_LENGTH]
-    return f"{stem.strip('-')[:_STEM_LENGTH].rstrip('-') or 'visgate'}-{suffix}"
+    resource = owner.rsplit("/", 1)[-1]
+    stem = _stem(resource)
+    text = "\n".join([owner.removesuffix(resource) + stem, *(repr(value) for value in fixed)])
+    return f"{stem}-{_short_hash(text)}"
+
+
+def _stem(resource: str) -> str:
+    """Return a resource's name in what every API takes; where something of it is lost, a hash stands for that."""
+    text = "".join(char if char.isalnum() and char.isascii() else "-" for char in resource.lower()).strip("-")
+    if text == resource and len(text) <= _STEM_LENGTH:
+        return text
+    shown = text[: _STEM_LENGTH - NAME_SUFFIX_LENGTH - 1].rstrip("-") or "visgate"
+    return f"{shown}-{_short_hash(resource)}"
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:NAME_SUFFIX_LENGTH]
 
 
 def fingerprints(env: Mapping[str, str], key: bytes) -> dict[str, str]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ import yaml
 
 from pulumi_visgate.local.emulator.testing import RunpodEmulator
 from tests.conftest import CHECKOUT, PROGRAM
+from tests.contract.gateway_image import command, unpacked
+from tests.engine.aws.processes import Starts
 from tests.engine.conftest import Stack, until
 
 REGION = "eu-central-1"
@@ -127,6 +130,13 @@ def configure(stack: Stack, **config: Any) -> None:
     file = stack.folder / "stacks" / "Pulumi.prod.yaml"
     known = yaml.safe_load(file.read_text()) if file.exists() else {}
     file.write_text(yaml.safe_dump({**known, "config": keys}))
+
+
+@pytest.fixture
+def gateway_image(tmp_path: Path) -> Starts:
+    """The gateway's image, with packages of this environment."""
+    (tmp_path / "image").mkdir()
+    return partial(command, unpacked(tmp_path / "image"))
 
 
 @pytest.fixture

@@ -4,12 +4,10 @@ import contextlib
 import os
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import httpx
 
-from tests.contract.gateway_image import command
 from tests.engine.conftest import until
 
 WORKER = """
@@ -38,14 +36,18 @@ runpod.serverless.start({"handler": handler})
 _KEPT = ("PATH", "HOME", "LANG", "TMPDIR")
 
 
+Starts = Callable[[str], Sequence[str]]
+"""Returns the command that starts a module of the gateway's image."""
+
+
 @contextlib.contextmanager
 def started(
-    site: Path, module: str, environment: Mapping[str, str], port_variable: str, log: list[str]
+    starts: Starts, module: str, environment: Mapping[str, str], port_variable: str, log: list[str]
 ) -> Iterator[str]:
     """Run a module as the image does, with this environment alone, and yield its URL once it is ready.
 
     Args:
-        site: What the image has of packages; there is nothing else.
+        starts: The image.
         module: What the image's command starts.
         environment: As the function has it.
         port_variable: What names its port.
@@ -57,7 +59,7 @@ def started(
     url = f"http://127.0.0.1:{port}"
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     process = subprocess.Popen(
-        command(site, module),
+        starts(module),
         env={**kept, **environment, port_variable: str(port)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -63,7 +63,7 @@ def test_leftovers_of_both_clouds_are_shown_with_their_cost_and_removed(
     )
     left = endpoint(runpod, on_demand)
     foreign = endpoint(runpod, "production")
-    own = derived_name("visgate/prod/visgate-cache-eu-ro-1", ("EU-RO-1", None))
+    own = derived_name("visgate/prod/Everything that our team draws with-cache-eu-ro-1", ("EU-RO-1", None))
     others = derived_name("visgate/dev/visgate-cache-eu-ro-1", ("EU-RO-1", None))
     volumes = {
         name: runpod.create_network_volume(CreateNetworkVolume(name=name, size=100, data_center="EU-RO-1")).id

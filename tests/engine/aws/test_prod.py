@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ from botocore.exceptions import ClientError
 
 from pulumi_visgate.local.emulator.testing import RunpodEmulator
 from pulumi_visgate.runpod import RunpodClient
+from pulumi_visgate.runpod.models.endpoint import EndpointWorkers, UpdateEndpoint
 from tests.conftest import CHECKOUT
-from tests.contract.gateway_image import unpacked
 from tests.engine.aws.conftest import ACCOUNT, CREDENTIALS, WORKER_IMAGE, Account, configure, statements
-from tests.engine.aws.processes import WORKER, started
+from tests.engine.aws.processes import WORKER, Starts, started
 from tests.engine.conftest import DEADLINE_S, Stack
 from tests.s3 import S3_SECRET
 from visgate_contract.ledger import PREFIX as LEDGERS
@@ -35,10 +36,8 @@ def test_prod_comes_serves_and_goes(  # noqa: PLR0917, fixtures
     runpod_emulator: RunpodEmulator,
     key_secret: str,
     model_folder: Path,
-    tmp_path: Path,
+    gateway_image: Starts,
 ) -> None:
-    (tmp_path / "image").mkdir()
-    image = unpacked(tmp_path / "image")
     runpod_emulator.map_image(WORKER_IMAGE.partition(":")[0], [sys.executable, "-c", WORKER])
     model = {"modelId": "acme/tiny", "source": str(model_folder), "policy": "scheduled_warm", "windows": [ALWAYS]}
     configure(
@@ -63,12 +62,13 @@ def test_prod_comes_serves_and_goes(  # noqa: PLR0917, fixtures
     outputs = json.loads(prod.run("stack", "output", "--json").text)
     assert outputs["idle_monthly_usd"] > 2 * 500  # two workers around the clock, by the pool's window
     check_account(aws, outputs, key_secret)
+    check_watching(aws)
     check_state(prod, aws, runpod_emulator.key)
 
     prod.run("refresh", "--yes", "--skip-preview", "--expect-no-changes")
     with plain_http_allowed(aws, outputs["bucket"]):
-        check_gateway(image, aws, outputs, runpod_emulator)
-    check_upkeep(image, aws, runpod, outputs)
+        check_gateway(gateway_image, aws, outputs, runpod_emulator)
+    check_upkeep(gateway_image, aws, runpod, outputs)
 
     aws.client("s3").delete_public_access_block(Bucket=outputs["bucket"])
     assert prod.steps(PULUMI_OPTION_REFRESH="true") == {"visgate-artifacts-public-access": "create"}
@@ -139,6 +139,26 @@ def check_account(aws: Account, outputs: dict[str, Any], key_secret: str) -> Non
     assert len(tagged["ResourceTagMappingList"]) > 5
 
 
+def check_watching(aws: Account) -> None:
+    """See that alarms look at figures that somebody writes, and that somebody is told."""
+    [topic] = aws.client("sns").list_topics()["Topics"]
+    [told] = aws.client("sns").list_subscriptions_by_topic(TopicArn=topic["TopicArn"])["Subscriptions"]
+    assert (told["Protocol"], told["Endpoint"]) == ("email", "ops@acme.example")
+    alarms = aws.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    assert all(found["AlarmActions"] == [topic["TopicArn"]] for found in alarms)
+    [counted] = aws.client("logs").describe_metric_filters()["metricFilters"]
+    [figure] = counted["metricTransformations"]
+    watched = {(found["Namespace"], found["MetricName"]) for found in alarms}
+    assert (figure["metricNamespace"], figure["metricName"]) in watched
+    functions = {where["Value"] for found in alarms for where in found["Dimensions"] if where["Name"] == "FunctionName"}
+    assert functions == set(aws.functions())
+    [budget] = aws.client("budgets", "us-east-1").describe_budgets(AccountId=ACCOUNT)["Budgets"]
+    assert float(budget["BudgetLimit"]["Amount"]) == 200
+    [dashboard] = aws.client("cloudwatch").list_dashboards()["DashboardEntries"]
+    shown = aws.client("cloudwatch").get_dashboard(DashboardName=dashboard["DashboardName"])["DashboardBody"]
+    assert all(found["AlarmArn"] in shown for found in alarms if found["AlarmName"].startswith("visgate-gateway"))
+
+
 def check_state(prod: Stack, aws: Account, runpod_key: str) -> None:
     """See that the state holds no secret in the clear."""
     arn = aws.variables("visgate-gateway")["VISGATE_GATEWAY_SIGNING_KEY"].partition("#")[0]
@@ -162,7 +182,7 @@ def plain_http_allowed(aws: Account, bucket: str) -> Iterator[None]:
     s3.put_bucket_policy(Bucket=bucket, Policy=policy)
 
 
-def check_gateway(image: Path, aws: Account, outputs: dict[str, Any], runpod_emulator: RunpodEmulator) -> None:
+def check_gateway(image: Starts, aws: Account, outputs: dict[str, Any], runpod_emulator: RunpodEmulator) -> None:
     """Start what the function's image starts, with the function's environment, and make a picture through it."""
     variables = aws.variables("visgate-gateway")
     log: list[str] = []
@@ -202,7 +222,7 @@ def secret_of(aws: Account, variables: dict[str, str]) -> dict[str, str]:
     return found
 
 
-def check_upkeep(image: Path, aws: Account, runpod: RunpodClient, outputs: dict[str, Any]) -> None:
+def check_upkeep(image: Starts, aws: Account, runpod: RunpodClient, outputs: dict[str, Any]) -> None:
     """Send the upkeep process what its schedules would send it."""
     endpoint = outputs["pools"][0]["endpoint_id"]
     secret_key = aws.client("secretsmanager").get_secret_value(SecretId="visgate/runpod")["SecretString"]
@@ -212,15 +232,22 @@ def check_upkeep(image: Path, aws: Account, runpod: RunpodClient, outputs: dict[
         )
         for found in aws.client("scheduler").list_schedules()["Schedules"]
     }
-    assert runpod.get_endpoint(endpoint).workers.min == 2
+    [pool] = work["visgate-upkeep-pools"]["pools"]
+    now = datetime.now(UTC)
+    opened = {"start": f"{now - timedelta(minutes=1):%H:%M}", "end": f"{now + timedelta(hours=1):%H:%M}"}
+    edge = {**work["visgate-upkeep-pools"], "pools": [{**pool, "windows": [{**pool["windows"][0], **opened}]}]}
+    runpod.update_endpoint(endpoint, UpdateEndpoint(workers=EndpointWorkers(min=0)))
     environment = {**aws.variables("visgate-upkeep"), **aws.environment}
     log: list[str] = []
     with started(image, "pulumi_visgate.upkeep", environment, "VISGATE_UPKEEP_PORT", log) as url:
-        moved = httpx.post(f"{url}/events", json=work["visgate-upkeep-pools"], trust_env=False, timeout=30)
-        assert moved.status_code == 200, moved.text
-        found = httpx.post(f"{url}/events", json=work["visgate-upkeep-reaper"], trust_env=False, timeout=30)
-        assert found.status_code == 200, found.text
-        assert found.json() == {"findings": []}
+
+        def send(event: dict[str, Any]) -> Any:
+            return httpx.post(f"{url}/events", json=event, trust_env=False, timeout=30).raise_for_status().json()
+
+        assert set(send(work["visgate-upkeep-pools"])["minima"]) <= {endpoint}  # in a quarter of an hour's first minute
+        assert send(edge) == {"minima": {endpoint: 2}}
+        assert runpod.get_endpoint(endpoint).workers.min == 2
+        assert send(work["visgate-upkeep-reaper"]) == {"findings": []}
     assert secret_key not in log[0]
 
 
@@ -232,6 +259,9 @@ def check_leftovers(aws: Account, outputs: dict[str, Any]) -> None:
     assert aws.functions() == []
     assert aws.client("ecr").describe_repositories()["repositories"] == []
     assert aws.client("scheduler").list_schedules()["Schedules"] == []
+    assert aws.client("cloudwatch").describe_alarms()["MetricAlarms"] == []
+    assert aws.client("logs").describe_log_groups()["logGroups"] == []
+    assert aws.client("budgets", "us-east-1").describe_budgets(AccountId=ACCOUNT)["Budgets"] == []
     secrets = aws.client("secretsmanager").list_secrets()["SecretList"]
     assert [found["Name"] for found in secrets] == ["visgate/runpod"]
     assert "Items" not in aws.client("cloudfront").list_distributions()["DistributionList"]

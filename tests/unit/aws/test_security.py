@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from tests.unit.aws.conftest import ACCOUNT, KEY, KEY_SECRET, REGION, SIGNING_KEY, Build, Graph, Made, platform
+from tests.unit.aws.conftest import ACCOUNT, KEY, KEY_SECRET, MODEL, REGION, SIGNING_KEY, Build, Graph, Made, platform
 
 
 def statements(graph: Graph) -> list[tuple[Made, dict[str, Any]]]:
@@ -60,6 +60,26 @@ def test_a_bucket_answers_to_its_distribution_alone_and_only_by_tls(every: Graph
     arn = f"arn:aws:cloudfront:eu-central-1:{ACCOUNT}:{distribution.name}"
     assert reader["Condition"] == {"StringEquals": {"AWS:SourceArn": arn}}
     assert distribution["origins"][0]["originAccessControlId"] == "id-of-p-access"
+
+
+def test_the_store_of_models_is_as_private_as_the_artifacts(build: Build) -> None:
+    graph = build(platform(models=[{**MODEL, "policy": "on_demand", "windows": []}], aws={"model_store": True}))
+    [found] = [json.loads(one["policy"]) for one in graph.of("s3.BucketPolicy") if "models" in one.name]
+    tls, reader = found["Statement"]
+    assert (tls["Effect"], tls["Principal"]) == ("Deny", "*")
+    assert tls["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert (reader["Principal"], reader["Action"]) == ({"Service": "cloudfront.amazonaws.com"}, "s3:GetObject")
+    store = graph.one("cloudfront.Distribution", "store")
+    assert reader["Condition"]["StringEquals"]["AWS:SourceArn"].endswith(f":{store.name}")
+    assert "models" in reader["Resource"]
+    [block] = [one for one in graph.of("s3.BucketPublicAccessBlock") if "models" in one.name]
+    assert block["restrictPublicBuckets"] is True
+
+
+def test_alarms_are_told_by_this_account_alone(every: Graph) -> None:
+    [tell] = json.loads(every.one("sns.TopicPolicy")["policy"])["Statement"]
+    assert tell["Action"] == "sns:Publish"
+    assert tell["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
 
 
 def test_cors_lets_in_the_named_origins_and_no_other(every: Graph) -> None:

@@ -30,6 +30,12 @@ def test_the_budget_is_that_of_the_whole_stack() -> None:
     assert list(rules.monthly_ceiling(stack, settings.MonthlyCeiling())) == []
 
 
+def test_a_pool_that_is_warm_by_its_windows_is_not_idle_for_nothing() -> None:
+    pool = resource("WarmPool", "p", hourly_floor_usd=0.0, hourly_ceiling_usd=2.0, monthly_floor_usd=365.0)
+    (found,) = rules.monthly_ceiling([pool], settings.MonthlyCeiling(max_idle_monthly_usd=300.0))
+    assert found.startswith("Even idle, the stack costs $365.00 a month")
+
+
 def test_an_unknown_price_is_no_zero() -> None:
     stack = [_priced("a", UNKNOWN, UNKNOWN), _priced("b", None, None), resource("NetworkVolume", "v")]
     assert list(rules.monthly_ceiling(stack, settings.MonthlyCeiling(max_monthly_usd=1.0))) == []

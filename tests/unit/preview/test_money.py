@@ -24,6 +24,15 @@ def test_what_is_no_number_is_unknown(value: object) -> None:
     assert price_of("NetworkVolume", _state()) == Price(None, None)
 
 
+def test_a_pool_with_windows_is_idle_at_its_average() -> None:
+    windows = _state(hourly_floor_usd=0.0, hourly_ceiling_usd=3.3, monthly_floor_usd=730.0)
+    assert price_of("WarmPool", windows) == Price(1.0, 3.3)
+    later = _state(
+        hourly_floor_usd=0.0, hourly_ceiling_usd=3.3, monthly_floor_usd="04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+    )
+    assert price_of("WarmPool", later) == Price(None, 3.3)
+
+
 def test_resources_of_aws_have_their_list_prices() -> None:
     acl = price_of("aws:WebAcl", _state(rules=[{}, {}]))
     assert acl == Price(pytest.approx(7 / 730, abs=1e-6), acl.ceiling if acl else None)  # type: ignore[arg-type]

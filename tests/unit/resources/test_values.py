@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,6 +67,20 @@ def test_names_depend_on_owner_and_fixed_values_alone(owner: str, other: str, fi
 
 def test_names_are_readable() -> None:
     assert derived_name("visgate/local/Models EU", []).startswith("models-eu-")
+
+
+def test_a_name_that_loses_nothing_stays_as_it_was() -> None:
+    assert derived_name("visgate/prod/visgate-cache-eu-ro-1", ["EU-RO-1", None]) == "visgate-cache-eu-ro-1-a5f56ab8"
+
+
+@pytest.mark.parametrize(
+    "resource", ["cache", "Cache", "Models EU", "a" * 41, f"{'a' * 30}-{'b' * 60}", f"{'a' * 39}-b", "-", "Gemälde"]
+)
+def test_a_name_alone_tells_which_stack_it_is_of(resource: str) -> None:
+    name = derived_name(f"visgate/prod/{resource}", ["EU-RO-1"])
+    stem = name.rpartition("-")[0]
+    assert derived_name(f"visgate/prod/{stem}", ["EU-RO-1"]) == name
+    assert derived_name(f"visgate/dev/{stem}", ["EU-RO-1"]) != name
 
 
 def test_a_fingerprint_changes_with_the_value_and_tells_nothing_without_the_key() -> None:
