@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 
+import pulumi
 import pytest
 
 
@@ -20,6 +21,7 @@ def pulumi_loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     yield
+    pulumi.runtime.settings.reset_options()  # else mocks are the engine of every later test of the process
     loop.run_until_complete(loop.shutdown_default_executor())
     asyncio.set_event_loop(None)
     for used in made:
