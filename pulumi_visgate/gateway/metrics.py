@@ -11,6 +11,7 @@ from typing import TypeVar, cast
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
 
+from pulumi_visgate.gateway.worker_figures import WorkerFigures
 from pulumi_visgate.runpod import Attempt
 from pulumi_visgate.runpod.models.job import JobStatus
 from visgate_contract.families import Family
@@ -73,6 +74,7 @@ class Metrics:
             registry=registry,
         )
         self._jobs = Counter("visgate_jobs_ended", "Jobs seen to end.", ("family", "status"), registry=registry)
+        self._workers = WorkerFigures(registry)
         self._calls = Counter(
             "visgate_runpod_calls",
             "Calls sent to Runpod, repeats included.",
@@ -127,6 +129,8 @@ class Metrics:
             self._of(self._queued, family).observe(job.delay_time / 1000)
         if job.execution_time is not None:
             self._of(self._executed, family).observe(job.execution_time / 1000)
+        if result is not None:
+            self._workers.job_seen(family, result)
 
     def runpod_called(self, attempt: Attempt) -> None:
         """Count a call that was sent to Runpod."""

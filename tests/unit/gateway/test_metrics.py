@@ -164,3 +164,28 @@ def test_a_job_counts_for_the_family_that_its_worker_names(named: str, family: s
     text = metrics.exposition("")[0].decode()
     assert f'visgate_jobs_ended_total{{family="{family}",status="completed"}} 1.0' in text
     assert f'visgate_job_queue_seconds_sum{{family="{family}"}} 1.5' in text
+
+
+def test_what_its_worker_says_of_a_job_is_counted_by_family_and_nothing_else_is_a_label() -> None:
+    from pulumi_visgate.gateway.metrics import Metrics
+
+    metrics = Metrics([MODEL])
+    output = {
+        "task_id": "task_1",
+        "runtime": {"name": "canary", "device": "canary", "family": "flux", "peak_memory_bytes": 30_000_000_000},
+        "load": {"source": "s3", "size_bytes": 24_000_000_000, "seconds": 31.0, "fetched_bytes": 9_000_000_000},
+        "timings": {"interpreter_s": 0.2, "load_s": 31.0, "step_s": 0.2, "generate_s": 5.5, "ttft_s": 40.0},
+    }
+    metrics.job_seen(JobStatus.model_validate({"id": "a", "status": "COMPLETED", "output": output}))
+    warm = {**output, "load": {"source": "memory", "size_bytes": 24_000_000_000, "seconds": 0.0}, "timings": {}}
+    metrics.job_seen(JobStatus.model_validate({"id": "b", "status": "COMPLETED", "output": warm}))
+    text = metrics.exposition("")[0].decode()
+    for phase, seconds in {"interpreter": 0.2, "load": 31.0, "step": 0.2, "generate": 5.5, "ttft": 40.0}.items():
+        assert f'visgate_worker_phase_seconds_sum{{family="flux",phase="{phase}"}} {seconds}' in text
+    assert 'phase="encode"' not in text
+    assert 'visgate_worker_peak_memory_bytes_bucket{family="flux",le="2.4e+10"} 0.0' in text
+    assert 'visgate_worker_peak_memory_bytes_bucket{family="flux",le="3.2e+10"} 2.0' in text
+    assert 'visgate_worker_model_loads_total{family="flux",source="s3"} 1.0' in text
+    assert 'visgate_worker_model_loads_total{family="flux",source="memory"} 1.0' in text
+    assert 'visgate_worker_model_fetched_bytes_total{family="flux",source="s3"} 9e+09' in text
+    assert "canary" not in text
