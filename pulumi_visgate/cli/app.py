@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from pulumi_visgate.cli.bench import app as bench
 from pulumi_visgate.cli.cleanup import cleanup
 from pulumi_visgate.cli.console import complain
 from pulumi_visgate.cli.diff import diff
@@ -32,6 +33,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(local, name="local")
+app.add_typer(bench, name="bench")
 app.command()(generate)
 app.command()(cleanup)
 app.command()(diff)
