@@ -22,6 +22,7 @@ from pulumi_visgate.resources._values import (
     as_text,
     derived_name,
     fingerprints,
+    former_name,
     has_unknown,
     keep_order,
     same,
@@ -156,6 +157,8 @@ class Crud(ABC):
             values["owner"] = olds["owner"]  # a renamed stack or resource keeps what it has
         if not problems:
             self.complete(values)
+            if not news.get("name") and olds.get("name") == self._former_name(values):
+                values["name"] = olds["name"]
             problems += self.rules(values)
         one = None if olds or problems else self.one()
         if one is not None:
@@ -250,6 +253,10 @@ class Crud(ABC):
         if has_unknown(fixed) or not values.get("owner"):
             return UNKNOWN
         return derived_name(values["owner"], fixed)
+
+    def _former_name(self, values: Properties) -> str:
+        fixed = [None if name == "name" else values.get(name) for name in self.fixed]
+        return former_name(str(values.get("owner")), fixed)
 
     def rules(self, _values: Properties, /) -> Iterable[Problem]:
         """Check what one field cannot know alone, without asking anyone."""

@@ -95,13 +95,28 @@ def derived_name(owner: str, fixed: Iterable[object]) -> str:
     return f"{stem}-{_short_hash(text)}"
 
 
+def former_name(owner: str, fixed: Iterable[object]) -> str:
+    """Return the name that version 0.1.0 derived, which a resource keeps: some of them cannot be renamed.
+
+    Args:
+        owner: As of `derived_name`.
+        fixed: As of `derived_name`.
+    """
+    stem = _readable(owner.rsplit("/", 1)[-1])[:_STEM_LENGTH].rstrip("-") or "visgate"
+    return f"{stem}-{_short_hash(chr(10).join([owner, *(repr(value) for value in fixed)]))}"
+
+
 def _stem(resource: str) -> str:
     """Return a resource's name in what every API takes; where something of it is lost, a hash stands for that."""
-    text = "".join(char if char.isalnum() and char.isascii() else "-" for char in resource.lower()).strip("-")
+    text = _readable(resource)
     if text == resource and len(text) <= _STEM_LENGTH:
         return text
     shown = text[: _STEM_LENGTH - NAME_SUFFIX_LENGTH - 1].rstrip("-") or "visgate"
     return f"{shown}-{_short_hash(resource)}"
+
+
+def _readable(text: str) -> str:
+    return "".join(char if char.isalnum() and char.isascii() else "-" for char in text.lower()).strip("-")
 
 
 def _short_hash(text: str) -> str:

@@ -10,7 +10,15 @@ from pydantic import Field, SecretStr
 from pulumi_visgate.resources._adopt import OneOfAName
 from pulumi_visgate.resources._crud import Crud, Found, Inputs, Problem
 from pulumi_visgate.resources._provider import Provider, ResourceArgs, VisgateResource
-from pulumi_visgate.resources._values import UNKNOWN, Properties, derived_name, fingerprints, has_unknown, same
+from pulumi_visgate.resources._values import (
+    UNKNOWN,
+    Properties,
+    derived_name,
+    fingerprints,
+    former_name,
+    has_unknown,
+    same,
+)
 from pulumi_visgate.resources.errors import InUse
 from pulumi_visgate.runpod.errors import BadRequest, Conflict, NotFound
 from pulumi_visgate.runpod.models.registry import CreateRegistry, Registry
@@ -46,7 +54,7 @@ class RegistryAuthCrud(Crud):
         values, problems = super().check(olds, news)
         if not problems and olds and all(same(olds.get(name), values.get(name)) for name in _CREDENTIALS):
             values["fingerprint"] = olds.get("fingerprint")
-            if not news.get("name") and olds.get("name") == _derived(olds):
+            if not news.get("name") and olds.get("name") in {_derived(olds), _formerly_derived(olds)}:
                 values["name"] = olds["name"]
         return values, problems
 
@@ -137,6 +145,10 @@ class RegistryAuthCrud(Crud):
 
 def _derived(values: Properties) -> str:
     return derived_name(str(values.get("owner", "")), [values.get("fingerprint")])
+
+
+def _formerly_derived(values: Properties) -> str:
+    return former_name(str(values.get("owner", "")), [values.get("fingerprint")])
 
 
 class RegistryAuthProvider(Provider):

@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from pulumi_visgate.resources._values import former_name
 from pulumi_visgate.resources.bucket import BucketCrud
 from pulumi_visgate.resources.errors import StoreError
 from tests.unit.resources.conftest import MemorySession
@@ -34,6 +35,15 @@ def test_a_renamed_bucket_is_a_new_one_and_a_renamed_stack_keeps_it(session: Mem
     other, _ = crud.check(before, {**BUCKET, "name": "another"})
     assert crud.diff(before, other).replaces == ("name",)
     assert not crud.diff(before, other).delete_first
+
+
+def test_a_bucket_keeps_the_name_that_version_0_1_derived(session: MemorySession) -> None:
+    owner = "p/s/Pictures of the team"
+    name = former_name(owner, [None])
+    crud = BucketCrud(session)
+    assert crud.check({}, {"owner": owner})[0]["name"] != name
+    assert crud.check({"owner": owner, "name": name}, {"owner": owner})[0]["name"] == name
+    assert crud.check({"owner": owner, "name": "theirs"}, {"owner": owner})[0]["name"] not in {name, "theirs"}
 
 
 class TaglessStore:

@@ -8,7 +8,7 @@ from pulumi_visgate.local.emulator.testing import RunpodEmulator
 from pulumi_visgate.resources import _session
 from pulumi_visgate.resources._session import Session
 from pulumi_visgate.resources._settings import Settings
-from pulumi_visgate.resources._values import UNKNOWN
+from pulumi_visgate.resources._values import UNKNOWN, former_name
 from pulumi_visgate.resources.ecr_delegation import EcrDelegationCrud
 from pulumi_visgate.resources.errors import InUse, NameTaken
 from pulumi_visgate.resources.registry_auth import RegistryAuthCrud
@@ -54,6 +54,15 @@ def test_a_credential_lives_from_create_to_delete(session: Session) -> None:
     crud.delete(id_, outs)
     assert crud.read(id_, outs) is None
     crud.delete(id_, outs)
+
+
+def test_a_credential_keeps_the_name_that_version_0_1_derived(session: Session) -> None:
+    crud = RegistryAuthCrud(session)
+    given = {**AUTH, "owner": "p/s/Our Registry"}
+    inputs = checked(crud, {}, **given)
+    olds = {**inputs, "name": former_name("p/s/Our Registry", [inputs["fingerprint"]])}
+    assert olds["name"] != inputs["name"]
+    assert checked(crud, olds, **given)["name"] == olds["name"]
 
 
 def test_another_password_is_another_credential_and_the_new_one_comes_first(session: Session) -> None:

@@ -6,6 +6,7 @@ from pulumi_visgate.resources._values import (
     UNKNOWN,
     derived_name,
     fingerprints,
+    former_name,
     has_unknown,
     keep_order,
     same,
@@ -70,7 +71,9 @@ def test_names_are_readable() -> None:
 
 
 def test_a_name_that_loses_nothing_stays_as_it_was() -> None:
-    assert derived_name("visgate/prod/visgate-cache-eu-ro-1", ["EU-RO-1", None]) == "visgate-cache-eu-ro-1-a5f56ab8"
+    regular = ("visgate/prod/visgate-cache-eu-ro-1", ["EU-RO-1", None])
+    assert derived_name(*regular) == former_name(*regular) == "visgate-cache-eu-ro-1-a5f56ab8"
+    assert derived_name("visgate/prod/Cache", []) != former_name("visgate/prod/Cache", [])
 
 
 @pytest.mark.parametrize(
