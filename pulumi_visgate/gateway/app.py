@@ -30,6 +30,7 @@ from pulumi_visgate.gateway.routes import (
     preflight,
     quick,
     streams,
+    uploads,
     webhooks,
 )
 from pulumi_visgate.gateway.services.replays import FIELD
@@ -84,6 +85,7 @@ def create_app(settings: Settings, *, clients: Clients | None = None) -> FastAPI
         streams.router,
         deployments.router,
         preflight.router,
+        uploads.router,
         webhooks.router,
         platform.router,
         metrics.router,

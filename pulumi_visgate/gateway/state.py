@@ -28,6 +28,7 @@ from pulumi_visgate.gateway.services.limiter import Limiter, new_valkey
 from pulumi_visgate.gateway.services.log_feed import Feeds
 from pulumi_visgate.gateway.services.market import Market
 from pulumi_visgate.gateway.services.observe import Observer
+from pulumi_visgate.gateway.services.pictures_in import PicturesIn
 from pulumi_visgate.gateway.services.planning import Planner
 from pulumi_visgate.gateway.services.provision import Provisioner
 from pulumi_visgate.gateway.services.redelivery import Redelivery
@@ -98,6 +99,7 @@ class State:
         streams: Streams that are open.
         limiter: Counts requests.
         metrics: Counts everything else.
+        pictures_in: Takes pictures that jobs begin from.
         tracing: Makes spans; None unless configured.
     """
 
@@ -120,6 +122,7 @@ class State:
     streams: OpenStreams
     limiter: Limiter
     metrics: Metrics
+    pictures_in: PicturesIn
     tracing: "Tracing | None" = None
 
     @staticmethod
@@ -225,6 +228,7 @@ async def opened(settings: Settings, clients: Clients, streams: OpenStreams) -> 
             streams,
             _limiter(settings, metrics, stack),
             metrics,
+            PicturesIn(settings, store),
             tracing,
         )
 

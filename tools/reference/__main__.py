@@ -1,5 +1,6 @@
-"""`python -m tools.reference` writes the pages of `docs/resources` anew."""
+"""`python -m tools.reference` writes the pages of `docs/resources` and that of the model families anew."""
 
+from tools.reference import families
 from tools.reference.pages import FOLDER, pages
 
 
@@ -11,6 +12,7 @@ def main() -> None:
         old.unlink()
     for name, text in texts.items():
         (FOLDER / name).write_text(text, encoding="utf-8")
+    families.PAGE.write_text(families.page(), encoding="utf-8")
 
 
 main()

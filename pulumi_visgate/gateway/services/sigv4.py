@@ -76,6 +76,7 @@ class Presigner:
         *,
         ttl_s: int,
         content_type: str | None = None,
+        content_length: int | None = None,
         query: Mapping[str, str] | None = None,
     ) -> str:
         """Return the URL that one kind of request may go to.
@@ -86,22 +87,20 @@ class Presigner:
             key: Key of the object.
             ttl_s: How long the URL is good, in seconds.
             content_type: What the request has to send as its `Content-Type`; anything when left out.
+            content_length: How long its body has to be, in bytes; anything when left out.
             query: What S3 is asked beyond the object itself, names in lower case or camel case.
         """
         stamp = self._stamped()
         path = f"{self._path}/{bucket}/{key}"
         if not _PLAIN.fullmatch(path):
             path = quote(path, safe="/~")
-        typed = content_type is not None
+        sent = {"content-length": content_length, "content-type": content_type, "host": self._host}  # in order
+        headers = {name: value for name, value in sent.items() if value is not None}
         # Sorted as SigV4 wants it: upper case comes before lower case.
         asked = "".join(f"&{name}={quote(value, safe='~')}" for name, value in sorted((query or {}).items()))
-        full = (
-            f"{stamp.begins}&X-Amz-Expires={ttl_s}{stamp.token}"
-            f"&X-Amz-SignedHeaders={'content-type%3Bhost' if typed else 'host'}{asked}"
-        )
-        headers = f"content-type:{content_type}\nhost:{self._host}\n" if typed else f"host:{self._host}\n"
-        signed = "content-type;host" if typed else "host"
-        canonical = f"{method}\n{path}\n{full}\n{headers}\n{signed}\nUNSIGNED-PAYLOAD"
+        full = f"{stamp.begins}&X-Amz-Expires={ttl_s}{stamp.token}&X-Amz-SignedHeaders={'%3B'.join(headers)}{asked}"
+        signed = "".join(f"{name}:{value}\n" for name, value in headers.items())
+        canonical = f"{method}\n{path}\n{full}\n{signed}\n{';'.join(headers)}\nUNSIGNED-PAYLOAD"
         to_sign = f"{stamp.to_sign}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
         signature = hmac.digest(stamp.key, to_sign.encode(), "sha256").hex()
         return f"{self._origin}{path}?{full}&X-Amz-Signature={signature}"

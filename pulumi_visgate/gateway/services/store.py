@@ -54,10 +54,19 @@ class ArtifactStore:
         *,
         ttl_s: int,
         content_type: str | None = None,
+        content_length: int | None = None,
         query: Mapping[str, str] | None = None,
     ) -> str:
         """Return a URL for one kind of request about one object; see `Presigner.url`."""
-        return self._signer.url(method, self._bucket, key, ttl_s=ttl_s, content_type=content_type, query=query)
+        return self._signer.url(
+            method,
+            self._bucket,
+            key,
+            ttl_s=ttl_s,
+            content_type=content_type,
+            content_length=content_length,
+            query=query,
+        )
 
     async def read(self, key: str, *, max_bytes: int) -> bytes | None:
         """Return an object (`GetObject`), or None if there is none.

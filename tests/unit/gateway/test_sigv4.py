@@ -100,6 +100,14 @@ def test_it_signs_the_other_requests_as_botocore_does(
     assert one == other
 
 
+def test_it_signs_the_length_of_a_body_as_botocore_does() -> None:
+    own = Credentials("AKIAEXAMPLE", "secret")
+    signer = Presigner("https://s3.test", "us-east-1", lambda: own, clock=lambda: NOW)
+    ours = signer.url("PUT", "artifacts", "in/a.png", ttl_s=60, content_type="image/png", content_length=402_117)
+    asked = {"Bucket": "artifacts", "Key": "in/a.png", "ContentType": "image/png", "ContentLength": 402_117}
+    assert_same(ours, of_operation("put_object", "https://s3.test", "us-east-1", own, asked, ttl_s=60))
+
+
 @given(key=st.from_regex(r"[ -~äß€😀]{1,40}", fullmatch=True).filter(lambda key: key.strip("./ ") == key))
 def test_it_writes_keys_as_botocore_writes_them(key: str) -> None:
     own = Credentials("AKIAEXAMPLE", "secret")

@@ -2,6 +2,7 @@ import ast
 
 import pytest
 
+from tools.reference import families
 from tools.reference.changes import changes_of, emptied_of, probed
 from tools.reference.fields import CRUDS, TABLE
 from tools.reference.pages import EXAMPLES, FOLDER, Resource, described, pages, resources
@@ -13,6 +14,10 @@ def test_the_pages_are_those_of_the_code() -> None:
     stale = [name for name, text in pages().items() if there.get(name) != text]
     assert stale == [], "run `make docs`"
     assert set(there) == set(pages())
+
+
+def test_the_page_of_the_families_is_that_of_the_tables() -> None:
+    assert families.PAGE.read_text(encoding="utf-8") == families.page(), "run `make docs`"
 
 
 @pytest.mark.parametrize("resource", resources(), ids=lambda resource: resource.name)

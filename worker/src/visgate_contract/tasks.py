@@ -11,6 +11,7 @@ MAX_PROMPT_CHARACTERS = 8_000
 MAX_SEED = 2**53 - 1  # JSON numbers are exact up to here in every language
 MIN_SIDE, MAX_SIDE = 64, 2048
 MAX_IMAGE_CHARACTERS = 6 * 1024 * 1024  # a data URI of 4.5 MB; Runpod takes 10 MB for a whole job
+MAX_IMAGE_BYTES = 25 * 1024 * 1024  # of a picture that a URL leads to
 MAX_LORAS = 4
 MAX_LORA_URL_CHARACTERS = 2_000
 MIN_FRAMES, MAX_FRAMES = 5, 257

@@ -12,13 +12,13 @@ import httpx
 
 from visgate_contract.addresses import EgressPolicy
 from visgate_contract.errors import ErrorCode
+from visgate_contract.tasks import MAX_IMAGE_BYTES
 from visgate_worker.failures import JobFailedError
 from visgate_worker.fetch import Fetcher, RefusedError, Resolver, system_resolver, too_large
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MAX_BYTES = 25 * 1024 * 1024
 MAX_PIXELS = 40_000_000
 DEADLINE_S = 30.0
 
@@ -44,7 +44,7 @@ class ImageInputs:
         resolver: Resolver = system_resolver,
         client: httpx.Client | None = None,
         deadline_s: float = DEADLINE_S,
-        max_bytes: int = MAX_BYTES,
+        max_bytes: int = MAX_IMAGE_BYTES,
     ) -> None:
         self._fetcher = Fetcher(policy, resolver=resolver, client=client)
         self._deadline_s = deadline_s

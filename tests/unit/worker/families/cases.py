@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from visgate_contract.families import Family
 from visgate_contract.tasks import Task
+from visgate_worker.runtime.recipe import Cache, Placement, Recipe, Weights
 
 PICTURES = (Task.TEXT2IMG, Task.IMAGE2IMG, Task.INPAINT)
 CLIPS = (Task.TEXT2VIDEO, Task.IMAGE2VIDEO)
@@ -71,3 +72,19 @@ CASES = (
 )
 BY_MODEL = {case.model: case for case in CASES}
 EVERYTHING = tuple((case.model, task) for case in CASES for task in case.tasks)
+
+# One model of each family, whose other models are built of the same parts.
+FIRST_OF = {
+    case.family: case.model
+    for case in reversed(CASES)
+    if case.family and case.tasks[0] in {Task.TEXT2IMG, Task.TEXT2VIDEO}
+}
+
+# Runtimes, and the families whose tiny pipelines draw with them what they draw without, nearly.
+_ALL = frozenset(Family)
+RUNTIMES = {
+    Recipe(cache=Cache.FIRST_BLOCK): _ALL,
+    Recipe(Weights.INT8): _ALL,
+    Recipe(Weights.CAST): _ALL,
+    Recipe(placement=Placement.LAYERS): _ALL,
+}
