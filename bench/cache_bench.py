@@ -12,19 +12,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pydantic import SecretStr
-
 from bench.report import Measurement
-from bench.servers import free_port, server
-from pulumi_visgate.local.toolchain import S3_PROGRAM, program, search_path
+from bench.servers import s3_server
 from pulumi_visgate.resources._s3 import s3_client
 from pulumi_visgate.resources._seed import FILES_AT_ONCE
 from pulumi_visgate.resources._session import Session
-from pulumi_visgate.resources._settings import S3Settings, Settings
+from pulumi_visgate.resources._settings import Settings
 from pulumi_visgate.resources.model_cache import ModelCacheCrud
 
-KEY_ID = "benchmark"
-SECRET = "benchmark-secret"  # noqa: S105 - of a server that lives for this benchmark
 BUCKET = "bench"
 MODEL_ID = "bench/model"
 WEIGHTS = {"unet": 256 << 20, "text_encoder": 192 << 20, "vae": 64 << 20}
@@ -38,18 +33,7 @@ def measure() -> list[Measurement]:
         for folder in (model, data, sidecar):
             folder.mkdir()
         _make(model)
-        address = f"127.0.0.1:{free_port()}"
-        command = [
-            str(program(S3_PROGRAM, search_path(os.environ))),
-            "--port",
-            address,
-            "--health",
-            "/healthz",
-            "posix",
-        ]
-        env = {"ROOT_ACCESS_KEY": KEY_ID, "ROOT_SECRET_KEY": SECRET}
-        with server([*command, "--sidecar", str(sidecar), str(data)], ready_url=f"http://{address}/healthz", env=env):
-            store = S3Settings(f"http://{address}", "us-east-1", KEY_ID, SecretStr(SECRET))
+        with s3_server(data, sidecar) as store:
             return _compare(Settings(store=store), model)
 
 

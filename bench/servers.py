@@ -8,10 +8,17 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
+from pydantic import SecretStr
+
+from pulumi_visgate.local.toolchain import S3_PROGRAM, program, search_path
+from pulumi_visgate.resources._settings import S3Settings
 
 START_DEADLINE_S = 60.0
+KEY_ID = "benchmark"
+SECRET = "benchmark-secret"  # noqa: S105 - of a server that lives for a benchmark
 
 
 def free_port() -> int:
@@ -48,6 +55,21 @@ def server(command: Sequence[str], *, ready_url: str, env: Mapping[str, str] | N
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(timeout=20)
+
+
+@contextmanager
+def s3_server(data: Path, sidecar: Path) -> Iterator[S3Settings]:
+    """Run the S3 server of the toolchain until the block ends.
+
+    Args:
+        data: Folder whose folders are the buckets.
+        sidecar: Folder for what it knows of objects beside their bytes.
+    """
+    address = f"127.0.0.1:{free_port()}"
+    command = [str(program(S3_PROGRAM, search_path(os.environ))), "--port", address, "--health", "/healthz", "posix"]
+    env = {"ROOT_ACCESS_KEY": KEY_ID, "ROOT_SECRET_KEY": SECRET}
+    with server([*command, "--sidecar", str(sidecar), str(data)], ready_url=f"http://{address}/healthz", env=env):
+        yield S3Settings(f"http://{address}", "us-east-1", KEY_ID, SecretStr(SECRET))
 
 
 def _await(process: subprocess.Popen[bytes], url: str) -> None:

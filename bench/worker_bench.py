@@ -18,8 +18,9 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from bench import models
+from bench import models, store_load
 from bench.report import Measurement
+from bench.servers import s3_server
 from pulumi_visgate.local.emulator.testing import EmulatorServer, RunpodEmulator
 from pulumi_visgate.runpod import RunpodClient
 from pulumi_visgate.runpod.models.endpoint import CreateEndpoint
@@ -46,7 +47,12 @@ def measure() -> list[Measurement]:
             emulator.set_quota(per_minute=100_000)
             with RunpodClient(emulator.key, base_url=emulator.api_url, jobs_url=emulator.jobs_url) as client:
                 bench = _Bench(client, emulator.volumes_dir, sink)
-                return [*bench.start(tiny), *bench.load(wide)]
+                measured = [*bench.start(tiny), *_overhead(home, tiny, sink), *bench.load(wide)]
+        data, sidecar = home / "s3", home / "sidecar"
+        data.mkdir()
+        sidecar.mkdir()
+        with s3_server(data, sidecar) as store:
+            return [*measured, *store_load.measure(store, wide, home)]
 
 
 class _Bench:
@@ -72,7 +78,10 @@ class _Bench:
         ]
 
     def load(self, model: Path) -> list[Measurement]:
-        """Measure loading from a volume whose files are on disk only."""
+        """Measure loading from a volume whose files are on disk only.
+
+        The worker maps the files and has them read ahead meanwhile, which may outrun the plain read of the anchor.
+        """
         endpoint, volume = self._endpoint("bench/wide", model)
         _forget(volume)
         _, result = self._job(endpoint, "bench/wide")
@@ -132,6 +141,21 @@ class _Bench:
             time.sleep(0.01)
         message = f"job {queued.id} did not end in {DEADLINE_S:g} s"
         raise RuntimeError(message)
+
+
+def _overhead(home: Path, model: Path, sink: str) -> list[Measurement]:
+    """Measure a job beside the call that it comes down to, in one process."""
+    volume = home / "volume"
+    shutil.copytree(model, volume / "models" / "bench" / "tiny")
+    done = subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-W", "ignore", "-m", "bench.job_overhead", str(volume), "bench/tiny", sink],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return [Measurement.of("worker.overhead.ratio", found["job"], "s", anchor=found["bare"])]
 
 
 def _bare(model: Path) -> dict[str, float]:
