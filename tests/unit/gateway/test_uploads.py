@@ -26,6 +26,7 @@ async def test_a_caller_gets_leave_to_put_one_picture_and_a_link_to_it(serve: An
     assert len(name) == 32 + len(".png")
     assert again.json()["put_url"].partition("?")[0] != given["put_url"].partition("?")[0]
     assert parse_qs(put.query)["X-Amz-SignedHeaders"] == ["content-length;content-type;host"]
+    assert all(len(parse_qs(url.query)["X-Amz-Signature"][0]) == 64 for url in (put, get))  # not masked away
     assert given["headers"] == {"Content-Type": "image/png", "Content-Length": "402117"}
     now = datetime.now(UTC)
     assert now < datetime.fromisoformat(given["put_until"]) <= now + timedelta(minutes=15)
