@@ -57,7 +57,7 @@ def page() -> str:
                     ("family", "eager", *(recipe.name for recipe in RUNTIMES), "on a GPU"),
                     (_runtimes(family) for family in Family),
                 ),
-                "`compiled` takes a minute to prove on a CPU, so the tests prove it for FLUX alone, with its code kept"
+                "`compiled` takes a minute to prove on a CPU, so the tests prove it for Wan alone, with its code kept"
                 "\nfor the next worker. `make bench-gpu` measures all of them on a GPU.",
             ]
         )
