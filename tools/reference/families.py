@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.unit.worker.families.cases import CASES, FIRST_OF, RUNTIMES
+from tests.unit.worker.families.cases import CASES, RUNTIMES
 from visgate_contract.capabilities import LISTED
 from visgate_contract.families import FAMILIES, Family, Traits
 from visgate_contract.pipelines import Signature, signature_of
@@ -27,10 +27,10 @@ whole worker, from the task's schema to the stored file, in every run of the tes
 seed, prompt or picture, others; what is not taken is refused by name. So are LoRA weights and each scheduler, with one
 model of each family."""
 RUNTIME_NOTE = """\
-A runtime acts on the part that runs at every step, which all tasks of a family share. *proven* says that a test has
-the family's tiny pipeline draw with it on the CPU: finite, of more than one colour, and as close to the eager picture
-as the worker asks for before it uses a runtime. *not used* says that it does not pass there: workers stay with the
-eager pipeline, and say why in the event. On a GPU each worker proves a runtime anew before its jobs meet it."""
+A runtime acts on the part that runs at every step, which all tasks of a family share. *proven* says that a test has a
+tiny pipeline of the family draw with it on the CPU, nearly as the eager one does. Elsewhere it is not known beforehand:
+each worker proves a runtime with its own model and GPU before its jobs meet it, and stays with the eager pipeline, and
+says why in the event, where it does not pass."""
 
 
 def page() -> str:
@@ -57,8 +57,7 @@ def page() -> str:
                     ("family", "eager", *(recipe.name for recipe in RUNTIMES), "on a GPU"),
                     (_runtimes(family) for family in Family),
                 ),
-                "`compiled` takes a minute to prove on a CPU, so the tests prove it for Wan alone, with its code kept"
-                "\nfor the next worker. `make bench-gpu` measures all of them on a GPU.",
+                "`make bench-gpu` measures them on a GPU.",
             ]
         )
         + "\n"
@@ -124,8 +123,8 @@ def _schedulers(family: Family) -> Sequence[str]:
 def _runtimes(family: Family) -> Sequence[str]:
     return (
         f"`{family}`",
-        "every task" if family in FIRST_OF else "",
-        *("proven" if family in families else "not used" for families in RUNTIMES.values()),
+        "every task",
+        *("proven" if family in families else "" for families in RUNTIMES.values()),
         _on_gpu(family),
     )
 
