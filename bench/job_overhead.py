@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-ROUNDS = 9
+ROUNDS = 7
 SIDE, STEPS = 256, 30
 
 

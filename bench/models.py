@@ -1,5 +1,7 @@
 """Models of a benchmark: made on the spot, with random weights."""
 
+import json
+import os
 import shutil
 from pathlib import Path
 
@@ -26,4 +28,13 @@ def wide(folder: Path, base: Path) -> Path:
     config = {**config, "block_out_channels": [480, 960, 1920, 1920][: len(config["block_out_channels"])]}
     shutil.rmtree(folder / "unet")
     UNet2DConditionModel.from_config(config).save_pretrained(folder / "unet")
+    return folder
+
+
+def stored(folder: Path) -> Path:
+    """Make what a store has of a model: 256 MB in two files, enough to see how fast it comes, and never loaded."""
+    (folder / "unet").mkdir(parents=True)
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionPipeline"}))
+    for name in ("one", "other"):
+        (folder / "unet" / f"{name}.safetensors").write_bytes(os.urandom(1 << 20) * 128)
     return folder

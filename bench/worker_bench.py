@@ -52,7 +52,7 @@ def measure() -> list[Measurement]:
         data.mkdir()
         sidecar.mkdir()
         with s3_server(data, sidecar) as store:
-            return [*measured, *store_load.measure(store, wide, home)]
+            return [*measured, *store_load.measure(store, models.stored(home / "stored"), home)]
 
 
 class _Bench:
