@@ -110,9 +110,9 @@ class Settings(BaseSettings):
         s3_region: Region that signatures name.
         s3_role_arn: Role whose session signs uploads; it lasts an hour, so `upload_ttl_s` must be less.
         key_prefix: What the keys of artifacts begin with, such as `artifacts/`.
-        cdn_base_url: Where artifacts are read.
+        cdn_base_url: Where artifacts are read; by presigned requests to the bucket when left out.
         link_key_id: CloudFront's id of the key that links are signed with; they are not signed when left out.
-        link_ttl_s: How long a signed link is good, in seconds.
+        link_ttl_s: How long a signed link is good, in seconds; a job that is asked for has new ones.
         upload_ttl_s: How long an upload URL is good, in seconds; not less than `job_ttl_s`.
         job_timeout_s: Longest run of one job, in seconds.
         job_ttl_s: Longest life of one job, queue included, in seconds.
@@ -178,7 +178,7 @@ class Settings(BaseSettings):
     s3_region: str = "us-east-1"
     s3_role_arn: str | None = None
     key_prefix: Annotated[str, Field(pattern=r"^([A-Za-z0-9_-]+/)*$")] = ""
-    cdn_base_url: str
+    cdn_base_url: str | None = None
     link_key_id: str | None = None
     link_ttl_s: int = Field(default=MAX_PRESIGN_S, ge=60)
     upload_ttl_s: int = Field(default=90_000, ge=60, le=MAX_PRESIGN_S)

@@ -22,9 +22,11 @@ from pulumi_visgate.gateway.services.directory import Directory
 from pulumi_visgate.gateway.services.follow import Follower
 from pulumi_visgate.gateway.services.history import History
 from pulumi_visgate.gateway.services.hub import HubReader
+from pulumi_visgate.gateway.services.jobs import Jobs
 from pulumi_visgate.gateway.services.keys import Keys
 from pulumi_visgate.gateway.services.ledgers import Ledgers
 from pulumi_visgate.gateway.services.limiter import Limiter, new_valkey
+from pulumi_visgate.gateway.services.links import Links
 from pulumi_visgate.gateway.services.log_feed import Feeds
 from pulumi_visgate.gateway.services.market import Market
 from pulumi_visgate.gateway.services.observe import Observer
@@ -92,6 +94,7 @@ class State:
         ledgers: Delivery ledgers of jobs.
         redelivery: Sends events again.
         callbacks: Answers Runpod's own calls.
+        jobs: Reads jobs.
         follower: Follows jobs.
         observer: Looks at endpoints.
         diagnosis: Tells why jobs wait.
@@ -115,6 +118,7 @@ class State:
     ledgers: Ledgers
     redelivery: Redelivery
     callbacks: Callbacks
+    jobs: Jobs
     follower: Follower
     observer: Observer
     diagnosis: Diagnosis
@@ -188,7 +192,7 @@ async def opened(settings: Settings, clients: Clients, streams: OpenStreams) -> 
         if bucket is None:
             bucket = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
         store = await asyncio.to_thread(ArtifactStore, settings, bucket)
-        ledgers = Ledgers(settings, keys, store)
+        ledgers, links = Ledgers(settings, keys, store), Links(settings, store)
         callbacks = Callbacks(settings, keys, sender, ledgers, seen=job_seen)
         reader = HubReader(
             settings.hf_endpoint, await _hub_client(settings, clients, stack), deadline_s=settings.hub_timeout_s
@@ -200,7 +204,7 @@ async def opened(settings: Settings, clients: Clients, streams: OpenStreams) -> 
             settings,
             directory=directory,
             provisioner=provisioner,
-            uploads=Uploads(settings, store),
+            uploads=Uploads(settings, store, links),
             courier=courier,
             callbacks=callbacks,
             ledgers=ledgers,
@@ -221,6 +225,7 @@ async def opened(settings: Settings, clients: Clients, streams: OpenStreams) -> 
             ledgers,
             Redelivery(ledgers, sender, deadline_s=settings.deadline_s),
             callbacks,
+            Jobs(ledgers, links, seen=job_seen),
             Follower(seen=job_seen),
             observer,
             Diagnosis(observer, directory, history, market),

@@ -12,7 +12,7 @@ from pulumi_visgate.gateway.egress import FIELD, MAX_URL_CHARACTERS
 from pulumi_visgate.gateway.middleware.auth import FalCaller
 from pulumi_visgate.gateway.middleware.carried import FAL_WEBHOOK
 from pulumi_visgate.gateway.problems import InvalidField, Refused
-from pulumi_visgate.gateway.routes.jobs import IdempotencyKey, JobId, shown, status_of
+from pulumi_visgate.gateway.routes.jobs import IdempotencyKey, JobId
 from pulumi_visgate.gateway.routes.responses import problems
 from pulumi_visgate.gateway.routes.translation import order_of
 from pulumi_visgate.gateway.services import fal
@@ -116,15 +116,17 @@ async def fal_status(
     """Tell where a request stands: 200 once it has ended, 202 before. Without news it answers after a moment only."""
     state = State.of(request)
     ref = caller.ref(request_id)
-    job = await status_of(caller, ref, deadline_s=state.settings.deadline_s)
-    job = await state.follower.changed(caller, ref, job, wait_s=HOLD_S)
-    view = shown(ref, request_id, job)
+    async with deadline(state.settings.deadline_s):
+        job = await state.jobs.status(caller, ref)
+        job = await state.follower.changed(caller, ref, job, wait_s=HOLD_S)
+    view = state.jobs.view(caller, ref, request_id, job)
     body: dict[str, Any] = {"status": fal.state_of(view), "request_id": request_id}
     body |= _links(state, model, request_id)
     if job.status == JobState.IN_QUEUE:
         body["queue_position"] = await _position(state, caller, ref)
     else:
-        body["logs"] = fal.logs_of(Timeline(ref, request_id, about=None).events(job)) if logs else None
+        told = Timeline(ref, request_id, about=None).events(job) if logs else ()
+        body["logs"] = fal.logs_of(tuple(state.jobs.event(caller, event) for event in told)) if logs else None
     if view.status.is_terminal:
         body["metrics"] = {"inference_time": view.timings.generate_s if view.timings else None}
     if view.error is not None:
@@ -140,9 +142,10 @@ async def fal_status(
 async def fal_result(model: Model, request_id: JobId, caller: FalCaller, request: Request) -> JSONResponse:
     """Return the pictures of a request that is ready; why there are none, for one that failed."""
     _ = model
-    ref = caller.ref(request_id)
-    job = await status_of(caller, ref, deadline_s=State.of(request).settings.deadline_s)
-    view = shown(ref, request_id, job)
+    ref, state = caller.ref(request_id), State.of(request)
+    async with deadline(state.settings.deadline_s):
+        job = await state.jobs.status(caller, ref)
+    view = state.jobs.view(caller, ref, request_id, job)
     if not view.status.is_terminal:
         hint = "Ask for its status until that is COMPLETED."
         raise Refused(400, "Request is still in progress", code=ErrorCode.INVALID_REQUEST, hint=hint)
@@ -161,9 +164,9 @@ async def fal_result(model: Model, request_id: JobId, caller: FalCaller, request
 async def fal_cancel(model: Model, request_id: JobId, caller: FalCaller, request: Request) -> JSONResponse:
     """Take a request out of the queue, or stop it."""
     _ = model
-    ref = caller.ref(request_id)
-    async with deadline(State.of(request).settings.deadline_s):
-        job = await caller.runpod.job_status(ref.endpoint_id, ref.runpod_job_id)
+    ref, state = caller.ref(request_id), State.of(request)
+    async with deadline(state.settings.deadline_s):
+        job = await state.jobs.status(caller, ref)
         if job.done:
             return _answer(400, {"status": "ALREADY_COMPLETED"}, request_id)
         await caller.runpod.cancel_job(ref.endpoint_id, ref.runpod_job_id)

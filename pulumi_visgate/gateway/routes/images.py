@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pulumi_visgate.gateway.caller import Caller
 from pulumi_visgate.gateway.middleware.auth import CurrentCaller
 from pulumi_visgate.gateway.problems import OPENAI_PATH, OpenAIEnvelope, Refused
-from pulumi_visgate.gateway.routes.jobs import IdempotencyKey, shown, status_of
+from pulumi_visgate.gateway.routes.jobs import IdempotencyKey
 from pulumi_visgate.gateway.routes.translation import order_of
 from pulumi_visgate.gateway.services.job_view import JobView
-from pulumi_visgate.gateway.services.submit import Accepted
+from pulumi_visgate.gateway.services.submit import Accepted, deadline
 from pulumi_visgate.gateway.state import State
 from pulumi_visgate.runpod.errors import RunpodError
 from pulumi_visgate.runpod.models.job import JobStatus
@@ -125,7 +125,7 @@ async def _ended(state: State, caller: Caller, accepted: Accepted, request: Requ
     try:
         await asyncio.wait({job, gone}, timeout=state.settings.images_wait_s, return_when=asyncio.FIRST_COMPLETED)
         if job.done():
-            return shown(ref, job_id, job.result())
+            return state.jobs.view(caller, ref, job_id, job.result())
         if gone.done():
             await _cancel(caller, ref)
             raise Refused(400, "The client has hung up.", code=ErrorCode.CANCELLED)
@@ -143,7 +143,8 @@ async def _ended(state: State, caller: Caller, accepted: Accepted, request: Requ
 
 
 async def _follow(state: State, caller: Caller, ref: JobRef) -> JobStatus:
-    first = await status_of(caller, ref, deadline_s=state.settings.deadline_s)
+    async with deadline(state.settings.deadline_s):
+        first = await state.jobs.status(caller, ref)
     async with aclosing(state.follower.statuses(caller, ref, first)) as statuses:
         async for status in statuses:
             first = status

@@ -5,21 +5,16 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Request, Response, status
 
-from pulumi_visgate.gateway import masking
-from pulumi_visgate.gateway.caller import Caller
 from pulumi_visgate.gateway.middleware.auth import CurrentCaller
 from pulumi_visgate.gateway.problems import Refused
 from pulumi_visgate.gateway.routes.responses import problems
 from pulumi_visgate.gateway.routes.schemas import Expected, JobAnswer, JobLinks, JobRequestBody
-from pulumi_visgate.gateway.services import job_view, limits
 from pulumi_visgate.gateway.services.job_view import JobView
 from pulumi_visgate.gateway.services.replays import FIELD
 from pulumi_visgate.gateway.services.submit import Order, deadline
-from pulumi_visgate.gateway.services.waiting import Waiting
 from pulumi_visgate.gateway.state import State
-from pulumi_visgate.runpod.models.job import JobState, JobStatus
+from pulumi_visgate.runpod.models.job import JobState
 from visgate_contract.errors import ErrorCode
-from visgate_contract.signing import JobRef
 
 router = APIRouter(tags=["jobs"])
 
@@ -82,25 +77,28 @@ async def submit(
 
 @router.get("/v1/jobs/{job_id}", summary="Show a job", responses=problems(404))
 async def show(job_id: JobId, caller: CurrentCaller, request: Request) -> JobView:
-    """Show a job as Runpod has it now, and why it waits. Runpod keeps finished jobs for about half an hour."""
+    """Show a job as Runpod has it now, and why it waits.
+
+    Runpod forgets a finished job after about half an hour; from then on its ledger in the platform's bucket tells.
+    Links are made anew with every answer.
+    """
     ref = caller.ref(job_id)
     state = State.of(request)
-    job = await status_of(caller, ref, deadline_s=state.settings.deadline_s)
-    state.metrics.job_seen(job)
-    state.history.job_seen(job)
-    return shown(ref, job_id, job, waiting=await state.diagnosis.of(caller, ref, job))
+    async with deadline(state.settings.deadline_s):
+        job = await state.jobs.status(caller, ref)
+    return state.jobs.view(caller, ref, job_id, job, waiting=await state.diagnosis.of(caller, ref, job))
 
 
 @router.post("/v1/jobs/{job_id}/cancel", summary="Cancel a job", responses=problems(404, 409))
 async def cancel(job_id: JobId, caller: CurrentCaller, request: Request) -> JobView:
     """Take a job out of the queue, or stop it. A job that has ended already stays as it is."""
-    ref = caller.ref(job_id)
-    async with deadline(State.of(request).settings.deadline_s):
-        job = await caller.runpod.job_status(ref.endpoint_id, ref.runpod_job_id)
+    ref, state = caller.ref(job_id), State.of(request)
+    async with deadline(state.settings.deadline_s):
+        job = await state.jobs.status(caller, ref)
         if not job.done:
             cancelled = await caller.runpod.cancel_job(ref.endpoint_id, ref.runpod_job_id)
             job = job.model_copy(update={"status": cancelled.status})
-    return shown(ref, job_id, job)
+    return state.jobs.view(caller, ref, job_id, job)
 
 
 @router.post("/v1/jobs/{job_id}/retry", summary="Try a job again", responses=problems(404, 409))
@@ -125,17 +123,4 @@ async def retry(job_id: JobId, caller: CurrentCaller, request: Request) -> JobVi
                 hint="Send the request again with POST /v1/jobs.",
             )
         queued = await caller.runpod.retry_job(ref.endpoint_id, ref.runpod_job_id)
-    return shown(ref, job_id, queued)
-
-
-def shown(ref: JobRef, job_id: str, job: JobStatus, *, waiting: Waiting | None = None) -> JobView:
-    """Return the caller's view of a job, with every secret masked that a worker may have put into it."""
-    view = job_view.view(ref, job_id, job)
-    return masking.current().model(view.model_copy(update={"waiting": waiting}))
-
-
-async def status_of(caller: Caller, ref: JobRef, *, deadline_s: float) -> JobStatus:
-    """Return a job's status within a deadline in seconds; one that has not begun in time is cancelled."""
-    async with deadline(deadline_s):
-        job = await caller.runpod.job_status(ref.endpoint_id, ref.runpod_job_id)
-        return await limits.enforced(caller, ref, job)
+    return state.jobs.view(caller, ref, job_id, queued)

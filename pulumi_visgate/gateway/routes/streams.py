@@ -27,8 +27,10 @@ from pulumi_visgate.gateway.services.log_tunnel import Lines, Tunnel
 from pulumi_visgate.gateway.services.submit import deadline
 from pulumi_visgate.gateway.services.waiting import Waiting
 from pulumi_visgate.gateway.state import State
+from pulumi_visgate.runpod.errors import NotFound
 from pulumi_visgate.runpod.models.job import JobStatus
 from visgate_contract.errors import VisgateError
+from visgate_contract.events import Event
 from visgate_contract.ledger import Ledger
 from visgate_contract.signing import JobRef
 
@@ -70,7 +72,8 @@ async def events(job_id: JobId, caller: CurrentCaller, request: Request, last_ev
         return Response(status_code=204)
     statuses = state.follower.statuses(caller, ref, first)
     look, ledger = partial(_looked, state, caller, ref), partial(_ledger, state, caller, ref)
-    return _stream(state, _events(statuses, timeline, seen, look=look, ledger=ledger))
+    shown = partial(state.jobs.event, caller)
+    return _stream(state, _events(statuses, timeline, seen, shown=shown, look=look, ledger=ledger))
 
 
 @router.get(
@@ -124,7 +127,10 @@ def _tunnel(
 
 async def _status(state: State, caller: Caller, ref: JobRef) -> JobStatus:
     async with deadline(state.settings.deadline_s):
-        return await state.follower.begin(caller, ref)
+        try:
+            return await state.follower.begin(caller, ref)
+        except NotFound:
+            return await state.jobs.forgotten(caller, ref)
 
 
 def _stream(state: State, content: AsyncGenerator[bytes, None]) -> EventStream:
@@ -172,6 +178,7 @@ async def _events(
     timeline: Timeline,
     seen: int,
     *,
+    shown: Callable[[Event], Event],
     look: Callable[[JobStatus], Awaitable[Waiting | None]],
     ledger: Callable[[], Awaitable[Ledger | None]],
 ) -> AsyncGenerator[bytes, None]:
@@ -185,7 +192,7 @@ async def _events(
             for event in timeline.events(known):
                 if event.data.sequence > seen:
                     seen = event.data.sequence
-                    yield _event(event.type, _json(event), str(seen))
+                    yield _event(event.type, shown(event).body().decode(), str(seen))
             waiting = await look(known)
             if waiting is not None and _gist(waiting) != said:
                 said = _gist(waiting)

@@ -111,6 +111,38 @@ def _result(ref: JobRef, job: JobStatus) -> JobResult | None:
     return result.model_copy(update={"error": error})
 
 
+def of_ledger(ref: JobRef, ledger: Ledger) -> JobStatus | None:
+    """Return the status that Runpod has had of a job, as far as its ledger tells; None if that tells no end."""
+    end = ledger.end()
+    if end is None:
+        return None
+    data, error = end.data, None
+    if data.error is not None:
+        error = JobError.model_validate(data.error.model_dump())
+    result = JobResult(
+        task_id=data.task_id,
+        artifacts=data.artifacts,
+        receipt_url=data.receipt_url,
+        timings=data.timings,
+        load=data.load,
+        runtime=data.runtime,
+        error=error,
+        events=tuple(one.event for one in ledger.deliveries),
+    )
+    output = result.to_runpod()
+    code = None if error is None else error.code
+    return JobStatus(
+        id=ref.runpod_job_id,
+        status=JobState.COMPLETED if code is None else _STATES.get(code, JobState.FAILED),
+        error=output.pop("error", None),
+        output=output,
+        worker_id=data.worker_id,
+    )
+
+
+_STATES = {ErrorCode.CANCELLED: JobState.CANCELLED, ErrorCode.DEADLINE_EXCEEDED: JobState.TIMED_OUT}
+
+
 def told(job: JobStatus) -> frozenset[str]:
     """Return the ids of the events that a job's worker has told itself."""
     return frozenset(event.id for event in JobProgress.from_runpod(_body(job)).events)

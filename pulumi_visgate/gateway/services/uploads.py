@@ -5,12 +5,10 @@ files that can be large.
 """
 
 import logging
-import time
-from collections.abc import Callable
 
-from pulumi_visgate.gateway.services.store import ArtifactStore, StoreError, prefix_of
+from pulumi_visgate.gateway.services.links import Links
+from pulumi_visgate.gateway.services.store import ArtifactStore, StoreError
 from pulumi_visgate.gateway.settings import Settings
-from pulumi_visgate.link_signing import link_signer
 from visgate_contract.jobs import POSTER_TYPE, RECEIPT_TYPE, THUMBNAIL_TYPE, JobInput, Multipart, Upload
 from visgate_contract.tasks import ClipInput, TaskInput
 
@@ -25,16 +23,15 @@ class Uploads:
     """Grants uploads into the platform's bucket.
 
     Args:
-        settings: Where artifacts are read, and how long uploads are good.
+        settings: How long uploads are good.
         store: Signs them.
+        links: Says where the objects are and can be read.
     """
 
-    def __init__(self, settings: Settings, store: ArtifactStore) -> None:
+    def __init__(self, settings: Settings, store: ArtifactStore, links: Links) -> None:
         self._ttl_s = settings.upload_ttl_s
-        self._cdn = settings.cdn_base_url
-        self._prefix = settings.key_prefix
         self._store = store
-        self._link = _link(settings)
+        self._links = links
 
     async def ready(self) -> None:
         """See that what is granted from now on is good for long enough."""
@@ -44,31 +41,31 @@ class Uploads:
         """Return one upload for each file of a request, in order, with those of its small pictures.
 
         Args:
-            user_hash: Whose; the first characters are the prefix of the object keys.
-            task_id: Second part of the keys.
+            user_hash: Whose.
+            task_id: The request.
             params: Tells how many, and of what format.
         """
-        folder, is_video = self._folder(user_hash, task_id), isinstance(params, ClipInput)
+        folder, is_video = self._links.key(user_hash, task_id), isinstance(params, ClipInput)
         uploads = []
         for n in range(params.artifact_count):
             key = _file(folder, n, params)
             more = {
                 "head_url": self._store.presigned("HEAD", key, ttl_s=self._ttl_s),
-                "thumbnail": self._upload(f"{folder}/{n}.thumbnail.webp", THUMBNAIL_TYPE),
-                "poster": self._upload(f"{folder}/{n}.poster.jpg", POSTER_TYPE) if is_video else None,
+                "thumbnail": self._upload(f"{folder}{n}.thumbnail.webp", THUMBNAIL_TYPE),
+                "poster": self._upload(f"{folder}{n}.poster.jpg", POSTER_TYPE) if is_video else None,
             }
             uploads.append(self._upload(key, params.content_type).model_copy(update=more))
         return tuple(uploads)
 
     def receipt(self, *, user_hash: str, task_id: str) -> Upload:
         """Return the upload of a job's receipt."""
-        return self._upload(f"{self._folder(user_hash, task_id)}/receipt.jws", RECEIPT_TYPE)
+        return self._upload(self._links.key(user_hash, task_id, "receipt.jws"), RECEIPT_TYPE)
 
     async def in_parts(self, user_hash: str, job: JobInput) -> JobInput:
         """Return a job whose clips may come in parts; one that the store does not begin goes in one piece."""
         if not isinstance(job.params, ClipInput):
             return job
-        folder, uploads = self._folder(user_hash, job.task_id), list(job.uploads)
+        folder, uploads = self._links.key(user_hash, job.task_id), list(job.uploads)
         try:
             for n, upload in enumerate(uploads):
                 parts = await self._parts(_file(folder, n, job.params), job.params.content_type)
@@ -90,21 +87,10 @@ class Uploads:
             abort_url=url("DELETE"),
         )
 
-    def _folder(self, user_hash: str, task_id: str) -> str:
-        return f"{self._prefix}{prefix_of(user_hash)}/{task_id}"
-
     def _upload(self, key: str, content_type: str) -> Upload:
         url = self._store.presigned("PUT", key, content_type=content_type, ttl_s=self._ttl_s)
-        return Upload(put_url=url, headers={"Content-Type": content_type}, cdn_url=self._link(f"{self._cdn}/{key}"))
+        return Upload(put_url=url, headers={"Content-Type": content_type}, cdn_url=self._links.to(key))
 
 
 def _file(folder: str, n: int, params: TaskInput) -> str:
-    return f"{folder}/{n}.{params.file_extension}"
-
-
-def _link(settings: Settings) -> Callable[[str], str]:
-    """Return what makes a link of an artifact's address: the address itself, or one that is signed."""
-    if settings.link_key_id is None:
-        return lambda url: url
-    sign = link_signer(settings.signing_key.get_secret_value(), settings.link_key_id)
-    return lambda url: sign(url, int(time.time()) + settings.link_ttl_s)
+    return f"{folder}{n}.{params.file_extension}"

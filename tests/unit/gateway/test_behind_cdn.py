@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from pulumi_visgate.gateway.logs import ACCESS
 from pulumi_visgate.gateway.middleware.origin import OriginGate
+from pulumi_visgate.gateway.services.links import Links
 from pulumi_visgate.gateway.services.role_session import RoleSession
 from pulumi_visgate.gateway.services.store import ArtifactStore
 from pulumi_visgate.gateway.services.uploads import Uploads
@@ -161,6 +162,8 @@ def test_artifacts_lie_under_the_prefix_and_their_links_are_signed(new_settings:
     settings = new_settings(**given, **keys, cdn_base_url="https://cdn.acme.example")
     params = Text2ImgInput(prompt="a red fox")
     store = ArtifactStore(settings, httpx.AsyncClient())
-    [upload] = Uploads(settings, store).grant(user_hash="f" * 64, task_id="task_1", params=params)
+    [upload] = Uploads(settings, store, Links(settings, store)).grant(
+        user_hash="f" * 64, task_id="task_1", params=params
+    )
     assert urlsplit(upload.put_url).path.endswith(f"/artifacts/{'f' * 16}/task_1/0.png")
     assert upload.cdn_url.startswith(f"https://cdn.acme.example/artifacts/{'f' * 16}/task_1/0.png?Expires=")
