@@ -10,7 +10,7 @@ from pulumi_visgate.gateway.routes.schemas import (
     JobLinks,
     JobRequestBody,
 )
-from pulumi_visgate.gateway.services.submit import Warmth
+from pulumi_visgate.gateway.services.orders import Warmth
 
 app = FastAPI(openapi_url=None)
 _TASK_ID = "task_01k5d8v0c2n4q6s8t0w2y4z6a8"

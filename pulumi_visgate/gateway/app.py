@@ -22,6 +22,7 @@ from pulumi_visgate.gateway.routes import (
     callbacks,
     deployments,
     docs,
+    examples,
     fal,
     images,
     jobs,
@@ -119,7 +120,7 @@ def create_app(settings: Settings, *, clients: Clients | None = None) -> FastAPI
 
 
 def _describe_problems(app: FastAPI) -> None:
-    """Put the problem document's schema into the OpenAPI document, which routes refer to by name."""
+    """Put the examples into the OpenAPI document, and the problem document's schema, which routes refer to by name."""
 
     def describe() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -136,6 +137,7 @@ def _describe_problems(app: FastAPI) -> None:
             schemas.update(schema.pop("$defs", {}))
             schemas[problems.Problem.__name__] = schema
             _forget_unused_validation_error(document)
+            examples.add_to(document)
             app.openapi_schema = document
         return app.openapi_schema
 

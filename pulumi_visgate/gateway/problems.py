@@ -210,8 +210,13 @@ def problem_of(error: VisgateError) -> tuple[Problem, dict[str, str]]:
         fields = [FieldProblem(field=error.field, detail=error.field_detail)]
     if status == HTTPStatus.UNAUTHORIZED:
         headers.setdefault("WWW-Authenticate", 'Bearer realm="runpod"')
-    title = _TITLE_OF_CODE.get(code) or _TITLES.get(status, "Error")
+    title = title_of(status, code)
     return Problem(title=title, status=status, detail=detail, code=code, hint=hint or None, errors=fields), headers
+
+
+def title_of(status: int, code: ErrorCode) -> str:
+    """Return the title of a problem."""
+    return _TITLE_OF_CODE.get(code) or _TITLES.get(status, "Error")
 
 
 def _of_runpod(error: runpod.RunpodError) -> tuple[int, ErrorCode, str]:

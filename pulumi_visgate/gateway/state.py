@@ -18,6 +18,7 @@ from pulumi_visgate.gateway.services import hub
 from pulumi_visgate.gateway.services.announce import Courier
 from pulumi_visgate.gateway.services.budget import Budget
 from pulumi_visgate.gateway.services.callbacks import Callbacks
+from pulumi_visgate.gateway.services.claims import Claims
 from pulumi_visgate.gateway.services.directory import Directory
 from pulumi_visgate.gateway.services.follow import Follower
 from pulumi_visgate.gateway.services.history import History
@@ -208,8 +209,9 @@ async def opened(settings: Settings, clients: Clients, streams: OpenStreams) -> 
             courier=courier,
             callbacks=callbacks,
             ledgers=ledgers,
+            claims=Claims(store, request_s=settings.deadline_s),
             history=history,
-            accepted=lambda kind, it: metrics.accepted(kind, model_id=it.endpoint.model_id, warmth=it.warmth),
+            accepted=lambda kind, it: metrics.accepted(kind, model_id=it.model_id, warmth=it.warmth),
         )
         observer = Observer()
         yield State(

@@ -17,7 +17,8 @@ from pulumi_visgate.gateway.routes.schemas import (
 )
 from pulumi_visgate.gateway.services import deployments
 from pulumi_visgate.gateway.services.directory import Candidate
-from pulumi_visgate.gateway.services.submit import Warmth, deadline
+from pulumi_visgate.gateway.services.orders import Warmth
+from pulumi_visgate.gateway.services.submit import deadline
 from pulumi_visgate.gateway.settings import Settings
 from pulumi_visgate.gateway.state import State
 
@@ -48,18 +49,18 @@ async def deploy(
     accepted = await state.submitter.deploy(caller, body.asked(), webhook_url=body.webhook_url)
     if accepted.warmth is Warmth.WARM_READY:
         response.status_code = status.HTTP_200_OK
-    base, endpoint = state.settings.public_url, accepted.endpoint
+    base, endpoint_id = state.settings.public_url, accepted.endpoint_id
     return DeploymentAnswer(
         status=accepted.warmth,
         task_id=accepted.task_id,
-        deployment_id=endpoint.id,
-        endpoint_id=endpoint.id,
-        endpoint_url=_url(state.settings, endpoint),
+        deployment_id=endpoint_id,
+        endpoint_id=endpoint_id,
+        endpoint_url=_url(state.settings, endpoint_id),
         model=body.model,
         task=body.task,
         job_id=accepted.job_id,
         expected=Expected.of(accepted.expected),
-        links=DeploymentLinks(jobs=f"{base}/v1/jobs", logs=f"{base}/v1/endpoints/{endpoint.id}/logs"),
+        links=DeploymentLinks(jobs=f"{base}/v1/jobs", logs=f"{base}/v1/endpoints/{endpoint_id}/logs"),
     )
 
 
@@ -85,15 +86,15 @@ async def delete_deployment(deployment_id: EndpointId, caller: CurrentCaller, re
         await deployments.remove(state.directory, caller, deployment_id)
 
 
-def _url(settings: Settings, endpoint: Candidate) -> str:
-    return f"{settings.runpod_jobs_url}/{endpoint.id}"
+def _url(settings: Settings, endpoint_id: str) -> str:
+    return f"{settings.runpod_jobs_url}/{endpoint_id}"
 
 
 def _shown(settings: Settings, endpoint: Candidate) -> Deployment:
     return Deployment(
         deployment_id=endpoint.id,
         endpoint_id=endpoint.id,
-        endpoint_url=_url(settings, endpoint),
+        endpoint_url=_url(settings, endpoint.id),
         name=endpoint.label,
         model=endpoint.model_id,
         task=endpoint.name.task,

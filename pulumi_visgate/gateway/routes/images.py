@@ -10,11 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from pulumi_visgate.gateway.caller import Caller
 from pulumi_visgate.gateway.middleware.auth import CurrentCaller
-from pulumi_visgate.gateway.problems import OPENAI_PATH, OpenAIEnvelope, Refused
+from pulumi_visgate.gateway.problems import OPENAI_PATH, Refused
 from pulumi_visgate.gateway.routes.jobs import IdempotencyKey
+from pulumi_visgate.gateway.routes.responses import openai_problem
 from pulumi_visgate.gateway.routes.translation import order_of
 from pulumi_visgate.gateway.services.job_view import JobView
-from pulumi_visgate.gateway.services.submit import Accepted, deadline
+from pulumi_visgate.gateway.services.orders import Accepted
+from pulumi_visgate.gateway.services.submit import deadline
 from pulumi_visgate.gateway.state import State
 from pulumi_visgate.runpod.errors import RunpodError
 from pulumi_visgate.runpod.models.job import JobStatus
@@ -75,7 +77,7 @@ class ImagesAnswer(BaseModel):
 
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": OpenAIEnvelope, "description": description}
+    status: openai_problem(status, description)
     for status, description in {
         400: "A field is wrong; `param` names it.",
         401: "No Runpod API key, or one that Runpod does not accept.",

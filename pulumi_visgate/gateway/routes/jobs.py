@@ -10,8 +10,9 @@ from pulumi_visgate.gateway.problems import Refused
 from pulumi_visgate.gateway.routes.responses import problems
 from pulumi_visgate.gateway.routes.schemas import Expected, JobAnswer, JobLinks, JobRequestBody
 from pulumi_visgate.gateway.services.job_view import JobView
+from pulumi_visgate.gateway.services.orders import Order
 from pulumi_visgate.gateway.services.replays import FIELD
-from pulumi_visgate.gateway.services.submit import Order, deadline
+from pulumi_visgate.gateway.services.submit import deadline
 from pulumi_visgate.gateway.state import State
 from pulumi_visgate.runpod.models.job import JobState
 from visgate_contract.errors import ErrorCode
@@ -65,8 +66,8 @@ async def submit(
         status=accepted.warmth,
         task_id=accepted.task_id,
         job_id=accepted.job_id or "",
-        endpoint_id=accepted.endpoint.id,
-        model=body.model or accepted.endpoint.model_id,
+        endpoint_id=accepted.endpoint_id,
+        model=body.model or accepted.model_id,
         task=body.task,
         expected=Expected.of(accepted.expected),
         links=JobLinks(

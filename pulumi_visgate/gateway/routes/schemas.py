@@ -21,9 +21,9 @@ from pulumi_visgate.gateway.egress import MAX_URL_CHARACTERS
 from pulumi_visgate.gateway.services.callbacks import Outcome
 from pulumi_visgate.gateway.services.history import Expectation
 from pulumi_visgate.gateway.services.limits import Limits
+from pulumi_visgate.gateway.services.orders import Warmth
 from pulumi_visgate.gateway.services.placement import Asked
 from pulumi_visgate.gateway.services.redelivery import Which
-from pulumi_visgate.gateway.services.submit import Warmth
 from pulumi_visgate.gateway.settings import MAX_PRESIGN_S
 from pulumi_visgate.runpod.models.job import JobStatus
 from visgate_contract.jobs import MAX_WARM_FOR_S

@@ -1,9 +1,9 @@
-"""Idempotency keys: a request that is sent again gets the answer of the first, as far as this process remembers.
+"""Idempotency keys in this process: a request that is sent again gets the answer of the first.
 
-Follows the IETF draft `idempotency-key-header-07`. Runpod cannot be asked which jobs an account has, so what was
-accepted is known for minutes, in this process. Beyond that the task id helps: it is made from the key and the request,
-so a repeat that another process accepts within the same two minutes writes to the same objects and sends the same
-`webhook-id`s, which receivers drop.
+Follows the IETF draft `idempotency-key-header-07`. What was accepted is remembered for minutes, so that a repeat that
+follows soon costs nothing; what other processes have accepted is in the bucket, see `claims`. The task id is made from
+the key and the request, so that even without the bucket a repeat that another process accepts within the same two
+minutes writes to the same objects and sends the same `webhook-id`s, which receivers drop.
 """
 
 import base64
@@ -33,6 +33,22 @@ _RANDOM_BYTES = 10
 _TO_ULID = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789abcdefghjkmnpqrstvwxyz")
 
 AnswerT = TypeVar("AnswerT")
+
+
+def other_request() -> InvalidField:
+    """Return the error of a key that was used for another request."""
+    return InvalidField(field=FIELD, detail="was used for another request.", hint="Use a new key for each request.")
+
+
+def busy() -> Refused:
+    """Return the error of a key whose first request is still being worked on."""
+    return Refused(
+        409,
+        "A request with this Idempotency-Key is being worked on.",
+        code=ErrorCode.INVALID_REQUEST,
+        hint="Send it again in a moment.",
+        headers={"Retry-After": "1"},
+    )
 
 
 @dataclass(slots=True)
@@ -90,16 +106,9 @@ class Replays(Generic[AnswerT]):
     @staticmethod
     def _replayed(entry: _Entry[AnswerT], fingerprint: str) -> AnswerT:
         if entry.fingerprint != fingerprint:
-            detail = "was used for another request."
-            raise InvalidField(field=FIELD, detail=detail, hint="Use a new key for each request.")
+            raise other_request()
         if entry.answer is None:
-            raise Refused(
-                409,
-                "A request with this Idempotency-Key is being worked on.",
-                code=ErrorCode.INVALID_REQUEST,
-                hint="Send it again in a moment.",
-                headers={"Retry-After": "1"},
-            )
+            raise busy()
         return entry.answer
 
     def _entries(self, user_hash: str) -> OrderedDict[str, _Entry[AnswerT]]:

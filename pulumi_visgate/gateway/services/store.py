@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from xml.sax.saxutils import unescape
 
 import httpx
@@ -18,10 +19,26 @@ OWN_TTL_S = 60
 REQUEST_S = 3.0
 USER_PREFIX_LENGTH = 16
 
+_AS_IT_IS = {"accept-encoding": "identity"}
 # A store tells whoever may not list a bucket that a missing object is forbidden.
 _MISSING = frozenset({httpx.codes.NOT_FOUND, httpx.codes.FORBIDDEN})
+# 409 is for one who lost against a request that was under way at the same moment, 404 for one whose object is gone.
+_CONDITION_FAILED = frozenset({httpx.codes.PRECONDITION_FAILED, httpx.codes.CONFLICT, httpx.codes.NOT_FOUND})
 
 _UPLOAD_ID = re.compile(r"<UploadId>\s*([^<]+?)\s*</UploadId>")  # all that is read of an answer of a kilobyte
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object as it was found.
+
+    Args:
+        body: Its content.
+        version: Its `ETag`.
+    """
+
+    body: bytes = field(repr=False)
+    version: str
 
 
 class StoreError(Exception):
@@ -69,6 +86,11 @@ class ArtifactStore:
         )
 
     async def read(self, key: str, *, max_bytes: int) -> bytes | None:
+        """Return the content of an object, or None if there is none; see `find`."""
+        found = await self.find(key, max_bytes=max_bytes)
+        return None if found is None else found.body
+
+    async def find(self, key: str, *, max_bytes: int) -> Stored | None:
         """Return an object (`GetObject`), or None if there is none.
 
         Args:
@@ -76,18 +98,18 @@ class ArtifactStore:
             max_bytes: The most it may have.
 
         Raises:
-            StoreError: The store did not give it, or it is too large.
+            StoreError: The store did not give it, it is too large, or not what a gateway or a worker writes.
         """
-        answer = await self._send("GET", key)
-        if answer.status_code in _MISSING:
-            return None
-        if not answer.is_success:
-            message = f"the store answered {answer.status_code}"
-            raise StoreError(message)
-        if len(answer.content) > max_bytes:
-            message = "the object is too large"
-            raise StoreError(message)
-        return answer.content
+        await self.ready()
+        url = self.presigned("GET", key, ttl_s=OWN_TTL_S)
+        try:
+            async with asyncio.timeout(REQUEST_S), self._client.stream("GET", url, headers=_AS_IT_IS) as answer:
+                if answer.status_code in _MISSING:
+                    return None
+                _require_success(answer)
+                return Stored(await _content(answer, max_bytes), answer.headers.get("etag", ""))
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise StoreError(type(error).__name__) from None
 
     async def write(self, key: str, body: bytes, *, content_type: str) -> None:
         """Write an object (`PutObject`).
@@ -95,10 +117,7 @@ class ArtifactStore:
         Raises:
             StoreError: The store did not take it.
         """
-        answer = await self._send("PUT", key, body=body, content_type=content_type)
-        if not answer.is_success:
-            message = f"the store answered {answer.status_code}"
-            raise StoreError(message)
+        _require_success(await self._send("PUT", key, body=body, content_type=content_type))
 
     async def begin_parts(self, key: str, *, content_type: str) -> str:
         """Begin an object that comes in parts (`CreateMultipartUpload`), and return the id of that upload.
@@ -111,29 +130,73 @@ class ArtifactStore:
             StoreError: The store did not begin it.
         """
         answer = await self._send("POST", key, content_type=content_type, query={"uploads": ""})
-        found = _UPLOAD_ID.search(answer.text) if answer.is_success else None
+        _require_success(answer)
+        found = _UPLOAD_ID.search(answer.text)
         if found is None:
-            message = f"the store answered {answer.status_code}"
+            message = "the store named no upload"
             raise StoreError(message)
         return unescape(found[1])
+
+    async def write_if(self, version: str | None, key: str, body: bytes, *, content_type: str) -> str | None:
+        """Write an object if it still is what it was (`PutObject` with `If-Match` or `If-None-Match`).
+
+        Args:
+            version: What it has to be now; None if it must not exist.
+            key: Which.
+            body: Its new content.
+            content_type: Of the body.
+
+        Returns:
+            Its new version; None if somebody else has written it.
+
+        Raises:
+            StoreError: The store did not take it.
+        """
+        condition = {"if-none-match": "*"} if version is None else {"if-match": version}
+        answer = await self._send("PUT", key, body=body, content_type=content_type, condition=condition)
+        if answer.status_code in _CONDITION_FAILED:
+            return None
+        _require_success(answer)
+        return str(answer.headers.get("etag", ""))
 
     async def _send(
         self,
         method: str,
         key: str,
         *,
+        content_type: str,
         body: bytes | None = None,
-        content_type: str | None = None,
         query: Mapping[str, str] | None = None,
+        condition: Mapping[str, str] | None = None,
     ) -> httpx.Response:
         await self.ready()
         url = self.presigned(method, key, ttl_s=OWN_TTL_S, content_type=content_type, query=query)
-        headers = {"content-type": content_type} if content_type else {}
+        headers = {**(condition or {}), "content-type": content_type}
         try:
             async with asyncio.timeout(REQUEST_S):
                 return await self._client.request(method, url, content=body, headers=headers)
         except (httpx.HTTPError, TimeoutError) as error:
             raise StoreError(type(error).__name__) from None
+
+
+async def _content(answer: httpx.Response, max_bytes: int) -> bytes:
+    """Return a body. Workers write some objects, so nothing is unpacked, and no more is read than one may have."""
+    if answer.headers.get("content-encoding", "identity") != "identity":
+        message = "the object is packed"
+        raise StoreError(message)
+    body = bytearray()
+    async for chunk in answer.aiter_bytes():
+        body += chunk
+        if len(body) > max_bytes:
+            message = "the object is too large"
+            raise StoreError(message)
+    return bytes(body)
+
+
+def _require_success(answer: httpx.Response) -> None:
+    if not answer.is_success:
+        message = f"the store answered {answer.status_code}"
+        raise StoreError(message)
 
 
 def prefix_of(user_hash: str) -> str:

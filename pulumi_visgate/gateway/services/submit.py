@@ -1,12 +1,10 @@
 """A job on its way: matched or placed, announced, and put into Runpod's own queue. Nothing of it stays here."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from enum import StrEnum
 
 import tenacity
 
@@ -16,10 +14,12 @@ from pulumi_visgate.gateway.problems import Refused
 from pulumi_visgate.gateway.services import deployments
 from pulumi_visgate.gateway.services.announce import Announcement, Courier, provisioning
 from pulumi_visgate.gateway.services.callbacks import Callbacks
+from pulumi_visgate.gateway.services.claims import Claim, Claims
 from pulumi_visgate.gateway.services.directory import Candidate, Directory
-from pulumi_visgate.gateway.services.history import Expectation, History
+from pulumi_visgate.gateway.services.history import History
 from pulumi_visgate.gateway.services.ledgers import Ledgers
 from pulumi_visgate.gateway.services.limits import Limits
+from pulumi_visgate.gateway.services.orders import Accepted, Order, Warmth
 from pulumi_visgate.gateway.services.placement import Asked
 from pulumi_visgate.gateway.services.provision import Found, Provisioner
 from pulumi_visgate.gateway.services.readiness import Readiness
@@ -29,62 +29,10 @@ from pulumi_visgate.gateway.services.uploads import Uploads
 from pulumi_visgate.gateway.settings import Settings
 from pulumi_visgate.runpod.errors import NotFound
 from pulumi_visgate.runpod.models.job import JobPolicy, JobRequest
-from visgate_contract.errors import ErrorCode
+from visgate_contract.errors import ContractError, ErrorCode
 from visgate_contract.jobs import JobInput, WarmUp
 from visgate_contract.signing import JobRef, new_task_id
 from visgate_contract.tasks import TaskInput
-
-
-class Warmth(StrEnum):
-    """How fast a request can expect to be served."""
-
-    WARM_READY = "warm_ready"
-    ACCEPTED_COLD = "accepted_cold"
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """What became of a request.
-
-    Args:
-        warmth: Whether a started worker is there.
-        task_id: The gateway's id of the request.
-        endpoint: Where it goes.
-        job_id: Public id of the job, or of the warm-up; None if there is none.
-        expected: What the next job of this endpoint, or this one, can expect; None while too little is known.
-        replayed: It was accepted before, under the same idempotency key.
-    """
-
-    warmth: Warmth
-    task_id: str
-    endpoint: Candidate
-    job_id: str | None = None
-    expected: Expectation | None = None
-    replayed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What a job is to do, whichever API it was asked through.
-
-    Args:
-        asked: Model and place.
-        params: Input of the task.
-        webhook_url: Receiver of the job's events.
-        style: What that one expects.
-        limits: How long it may take.
-    """
-
-    asked: Asked
-    params: TaskInput
-    webhook_url: str | None = field(default=None, repr=False)
-    style: Style = Style.STANDARD
-    limits: Limits = field(default_factory=Limits)
-
-    def text(self) -> str:
-        """Return everything that makes it this order and no other."""
-        asked, limits = repr(self.asked), astuple(self.limits)
-        return json.dumps([asked, self.params.model_dump(mode="json"), self.webhook_url, self.style, limits])
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +80,7 @@ class Submitter:
         courier: Delivers announcements.
         callbacks: Where Runpod reports the end of a job.
         ledgers: Where workers keep what became of events.
+        claims: What became of requests with an idempotency key.
         history: What recent jobs took.
         accepted: Told of each `job` and `deployment` that was accepted.
     """
@@ -146,6 +95,7 @@ class Submitter:
         courier: Courier,
         callbacks: Callbacks,
         ledgers: Ledgers,
+        claims: Claims,
         history: History,
         accepted: Callable[[str, Accepted], None] = lambda _kind, _accepted: None,
     ) -> None:
@@ -157,6 +107,7 @@ class Submitter:
         self._courier = courier
         self._callbacks = callbacks
         self._ledgers = ledgers
+        self._claims = claims
         self._history = history
         self._readiness = Readiness()
         self._replays = Replays[Accepted](settings.signing_key)
@@ -197,18 +148,50 @@ class Submitter:
             return await self.submit(caller, order)
 
         async def act(task_id: str) -> Accepted:
-            return await self.submit(caller, order, task_id=task_id)
+            known = await self._claims.open(caller.user_hash, idempotency_key, order.text(), task_id)
+            return known if isinstance(known, Accepted) else await self._claimed(caller, order, task_id, known)
 
         accepted, replayed = await self._replays.once(caller.user_hash, idempotency_key, order.text(), act)
-        return replace(accepted, replayed=replayed)
+        return replace(accepted, replayed=replayed or accepted.replayed)
 
-    async def submit(self, caller: Caller, order: Order, *, task_id: str | None = None) -> Accepted:
+    async def _claimed(self, caller: Caller, order: Order, task_id: str, claim: Claim) -> Accepted:
+        """Submit a job and write the answer down; or find the job of a gateway that has died before it could."""
+        if claim.repeats is not None:
+            begun = await self._begun(caller, claim.repeats)
+            if begun is not None:
+                return begun
+            # Under its former id a worker knows the job if it was queued after all; a start deadline would be over.
+            task_id = claim.repeats if order.limits.start_s is None else task_id
+        try:
+            accepted = await self.submit(caller, order, task_id=task_id, claim=claim)
+        except BaseException:
+            await asyncio.shield(claim.release())
+            raise
+        await claim.settle(accepted)
+        return accepted
+
+    async def _begun(self, caller: Caller, task_id: str) -> Accepted | None:
+        """Return the answer to a request whose job a worker has begun, as its ledger tells; None if it tells none."""
+        ledger = await self._ledgers.read(caller.user_hash, task_id)
+        told = next((one.event.data for one in ledger.deliveries if one.event.data.job_id), None) if ledger else None
+        if told is None or told.job_id is None:
+            return None
+        try:
+            endpoint_id = caller.ref(told.job_id).endpoint_id
+        except ContractError:
+            return None  # not what a worker of this platform has written
+        return Accepted(Warmth.WARM_READY, task_id, endpoint_id, told.model_id, told.job_id, replayed=True)
+
+    async def submit(
+        self, caller: Caller, order: Order, *, task_id: str | None = None, claim: Claim | None = None
+    ) -> Accepted:
         """Find or make an endpoint and queue a job there (`run`).
 
         Args:
             caller: Who asks.
             order: What for.
             task_id: Of the request; a new one when left out.
+            claim: Taken before anything is made.
 
         Raises:
             VisgateError: The request is refused, or Runpod did.
@@ -237,7 +220,7 @@ class Submitter:
                 start_timeout_s=order.limits.start_s,
             )
             request = _Request(order, job, policy)
-            found = await self._placed(caller, asked, params, task_id, announcement)
+            found = await self._placed(caller, asked, params, task_id, announcement, claim=claim)
             try:
                 return await self._queue(caller, found, request, announcement)
             except NotFound:
@@ -272,6 +255,8 @@ class Submitter:
         params: TaskInput | None,
         task_id: str,
         announcement: Announcement | None,
+        *,
+        claim: Claim | None = None,
     ) -> Found:
         """Match or make an endpoint; the announcement leaves as soon as the request is known to be a good one."""
         wish = self._provisioner.wish(caller, asked)
@@ -285,6 +270,8 @@ class Submitter:
             plan = await self._provisioner.plan(caller, asked, wish, params)
         elif params is not None or asked.warm_for_s is not None:
             await self._provisioner.afford(caller, matched, asked)
+        if claim is not None:
+            await claim.take()
         if announcement is not None:
             await announcement.permitted()
             event = provisioning(task_id=task_id, model_id=asked.model_id, task=asked.task)
@@ -321,7 +308,7 @@ class Submitter:
         health = self._readiness.last(caller, endpoint.id)
         expected = self._history.expect(alike, health, is_warm=warm)
         warmth = Warmth.WARM_READY if warm else Warmth.ACCEPTED_COLD
-        return Accepted(warmth, task_id, endpoint, job_id, expected)
+        return Accepted(warmth, task_id, endpoint.id, endpoint.model_id, job_id, expected)
 
     async def _warm_up(self, caller: Caller, found: Found, task_id: str, warm_for_s: int) -> str:
         """Queue a job that loads the model, on an endpoint whose idle workers stay as long as is asked for.

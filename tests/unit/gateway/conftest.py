@@ -1,4 +1,5 @@
 import asyncio
+import hashlib
 import itertools
 import json
 from collections import Counter
@@ -220,23 +221,32 @@ class Bucket:
         if self.status is not None:
             return httpx.Response(self.status)
         key = request.url.path.removeprefix("/artifacts/")
-        if request.method == "PUT":
-            self.objects[key] = request.content
-            return httpx.Response(200)
         found = self.objects.get(key)
-        return httpx.Response(404) if found is None else httpx.Response(200, content=found)
+        if request.method == "PUT":
+            must_be, must_not = request.headers.get("if-match"), request.headers.get("if-none-match")
+            if (must_not and found is not None) or (must_be and (found is None or must_be != _version(found))):
+                return httpx.Response(412)
+            self.objects[key] = request.content
+            return httpx.Response(200, headers={"etag": _version(request.content)})
+        if found is None:
+            return httpx.Response(404)
+        return httpx.Response(200, content=found, headers={"etag": _version(found)})
 
     def client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(transport=httpx.MockTransport(self.handle))
 
     def ledger(self) -> Ledger:
         """Return the one ledger in it."""
-        (key,) = (name for name in self.objects if name.startswith(".visgate/ledger/"))
+        (key,) = (name for name in self.objects if name.startswith(".visgate/ledger/") and "/keys/" not in name)
         return Ledger.model_validate_json(self.objects[key])
 
     def keep(self, user: str, ledger: Ledger) -> None:
         """Put a ledger into it, as a worker of this user would."""
         self.objects[ledger_key(user[:16], ledger.task_id)] = ledger.body()
+
+
+def _version(content: bytes) -> str:
+    return f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"'
 
 
 @pytest.fixture

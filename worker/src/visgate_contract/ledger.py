@@ -102,3 +102,13 @@ def ledger_key(user_prefix: str, task_id: str) -> str:
         task_id: The gateway's id of the request.
     """
     return f"{PREFIX}/{user_prefix}/{task_id}.json"
+
+
+def claim_key(user_prefix: str, name: str) -> str:
+    """Return the object key of what is known of an idempotency key.
+
+    Args:
+        user_prefix: The prefix of the user's artifacts.
+        name: A hash of the idempotency key.
+    """
+    return f"{PREFIX}/{user_prefix}/keys/{name}.json"
