@@ -7,11 +7,13 @@ import socket
 import sys
 
 import uvicorn
+from fastapi import FastAPI
 from pydantic import ValidationError
 
 from pulumi_visgate.gateway import logs
 from pulumi_visgate.gateway.app import create_app
 from pulumi_visgate.gateway.event_stream import OpenStreams
+from pulumi_visgate.gateway.protocol import BoundedProtocol
 from pulumi_visgate.gateway.settings import ENV_PREFIX, Settings
 from pulumi_visgate.references import UnreadableReferenceError, referenced
 
@@ -38,10 +40,20 @@ def main() -> int:
     # What is there by now stays, and a request leaves next to nothing that only the collector could free.
     gc.freeze()
     gc.set_threshold(GC_OBJECTS, 20, 20)
-    config = uvicorn.Config(
+    server = _Server(server_config(app, settings.host, settings.port), app.state.streams)
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again once it has ended
+        server.run()
+    return 0 if server.started else EXIT_NOT_STARTED
+
+
+def server_config(app: FastAPI, host: str, port: int) -> uvicorn.Config:
+    """Return how the application is served."""
+    return uvicorn.Config(
         app,
-        host=settings.host,
-        port=settings.port,
+        host=host,
+        port=port,
+        http=BoundedProtocol,
+        ws="none",
         log_config=None,
         access_log=False,  # the gateway writes its own, without addresses and queries
         server_header=False,
@@ -49,10 +61,6 @@ def main() -> int:
         timeout_graceful_shutdown=SHUTDOWN_S,
         timeout_keep_alive=30,
     )
-    server = _Server(config, app.state.streams)
-    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again once it has ended
-        server.run()
-    return 0 if server.started else EXIT_NOT_STARTED
 
 
 class _Server(uvicorn.Server):

@@ -70,7 +70,9 @@ class Candidate:
             label=endpoint.name,
             name=name,
             model_id=endpoint.env.get(MODEL_ID_ENV, ""),
-            signs=None if secret is None else any(hmac.compare_digest(secret, own) for own in webhook_secrets),
+            signs=None
+            if secret is None
+            else any(hmac.compare_digest(secret.encode(), own.encode()) for own in webhook_secrets),
             generation=endpoint.env.get(GENERATION_ENV),
             workers=workers,
             pools=tuple(endpoint.gpu.pools) if endpoint.gpu else (),
