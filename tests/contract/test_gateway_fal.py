@@ -24,7 +24,7 @@ model, webhook = sys.argv[1:]
 wanted = {"prompt": "a red fox", "image_size": "square", "num_inference_steps": 2, "num_images": 2, "seed": 7,
           "enable_safety_checker": True}
 found = {}
-handle = fal_client.submit(model, wanted)
+handle = fal_client.submit(model, wanted, start_timeout=300, priority="normal", hint="a-runner")
 found["id"] = handle.request_id
 found["events"] = [type(event).__name__ for event in handle.iter_events(with_logs=True)]
 found["result"] = handle.get()

@@ -1,9 +1,10 @@
 """`/fal`: fal's queue API over the same core, so that fal's own clients work when they are pointed here."""
 
+import math
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, JsonValue
 
@@ -17,8 +18,11 @@ from pulumi_visgate.gateway.routes.responses import problems
 from pulumi_visgate.gateway.routes.translation import order_of
 from pulumi_visgate.gateway.services import fal
 from pulumi_visgate.gateway.services.job_view import JobView, Timeline
-from pulumi_visgate.gateway.services.submit import Order, deadline
+from pulumi_visgate.gateway.services.limits import LEAST_LIFE_S, Limits
+from pulumi_visgate.gateway.services.orders import Order
+from pulumi_visgate.gateway.services.submit import deadline
 from pulumi_visgate.gateway.services.tickets import Style
+from pulumi_visgate.gateway.settings import MAX_PRESIGN_S
 from pulumi_visgate.gateway.state import State
 from pulumi_visgate.runpod.errors import RunpodError
 from pulumi_visgate.runpod.models.job import JobState
@@ -40,6 +44,20 @@ Arguments = Annotated[
 Webhook = Annotated[
     str | None,
     Query(alias=FAL_WEBHOOK, min_length=1, max_length=MAX_URL_CHARACTERS, description="Receiver of the result."),
+]
+StartTimeout = Annotated[
+    float | None,
+    Header(
+        alias="X-Fal-Request-Timeout",
+        gt=0,
+        le=MAX_PRESIGN_S,
+        description=f"A request that no worker has taken after so many seconds fails (504); at least {LEAST_LIFE_S}.",
+        examples=[120.0],
+    ),
+]
+Priority = Annotated[
+    Literal["normal", "low"] | None,
+    Header(alias="X-Fal-Queue-Priority", description="`low`: start no worker for it; it runs when one is there."),
 ]
 
 
@@ -80,6 +98,13 @@ class Submission:
     response: Response
     fal_webhook: Webhook = None
     idempotency_key: IdempotencyKey = None
+    start_timeout: StartTimeout = None
+    priority: Priority = None
+
+    def limits(self) -> Limits:
+        """Return how long it may take."""
+        start_s = None if self.start_timeout is None else max(LEAST_LIFE_S, math.ceil(self.start_timeout))
+        return Limits(start_s=start_s, low_priority=self.priority == "low")
 
 
 @router.post("/{owner}/{alias}", summary="Submit, as fal does", responses=problems(404, 409, 413, 503))
@@ -179,7 +204,13 @@ def _order(submission: Submission, named_task: str) -> Order:
     task = fal.task_of(named_task, arguments, state.settings.offered(model))
     given = fal.input_of(task, arguments)
     return order_of(
-        model, task, given, their_names=fal.THEIR_NAMES, webhook_url=submission.fal_webhook, style=Style.FAL
+        model,
+        task,
+        given,
+        their_names=fal.THEIR_NAMES,
+        webhook_url=submission.fal_webhook,
+        style=Style.FAL,
+        limits=submission.limits(),
     )
 
 
@@ -222,6 +253,8 @@ def _failure(view: JobView) -> Refused:
         ErrorCode.DEADLINE_EXCEEDED: 504,
     }
     headers = {"x-fal-error-type": code.value, "x-fal-request-id": view.job_id}
+    if code is ErrorCode.DEADLINE_EXCEEDED:
+        headers["x-fal-request-timeout-type"] = "user"  # fal's clients ask no more then
     return Refused(by_code.get(code, 500), detail, code=code, hint=hint, headers=headers)
 
 

@@ -7,7 +7,8 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import JsonValue, ValidationError
 
 from pulumi_visgate.gateway.routes.schemas import JobRequestBody
-from pulumi_visgate.gateway.services.submit import Order
+from pulumi_visgate.gateway.services.limits import Limits
+from pulumi_visgate.gateway.services.orders import Order
 from pulumi_visgate.gateway.services.tickets import Style
 from visgate_contract.tasks import Task
 
@@ -22,6 +23,7 @@ def order_of(
     their_names: Mapping[str, str],
     webhook_url: str | None = None,
     style: Style = Style.STANDARD,
+    limits: Limits | None = None,
 ) -> Order:
     """Return the order in a request.
 
@@ -32,6 +34,7 @@ def order_of(
         their_names: Their words for ours, where they differ.
         webhook_url: Who hears of the result.
         style: What that one expects.
+        limits: How long it may take.
 
     Raises:
         RequestValidationError: The input does not fit the task's schema.
@@ -40,7 +43,7 @@ def order_of(
         body = JobRequestBody.model_validate({"model": model, "task": task, "input": dict(given)})
     except ValidationError as error:
         raise RequestValidationError([_renamed(found, their_names) for found in error.errors()]) from None
-    return Order(body.asked(), body.input, webhook_url, style)
+    return Order(body.asked(), body.input, webhook_url, style, limits or Limits())
 
 
 def _renamed(error: Any, their_names: Mapping[str, str]) -> dict[str, Any]:

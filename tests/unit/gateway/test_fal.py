@@ -202,6 +202,7 @@ async def test_a_failed_job(serve: Any, runpod: Any, code: Any, status: int) -> 
     assert (told.status_code, told.json()["status"], told.json()["error_type"]) == (200, "COMPLETED", code)
     assert (result.status_code, result.headers["x-fal-error-type"]) == (status, code)
     assert result.headers["x-fal-request-id"] == links["request_id"]
+    assert result.headers.get("x-fal-request-timeout-type") == ("user" if status == 504 else None)
     assert KEY not in told.text + result.text
 
 
@@ -311,6 +312,36 @@ async def test_a_request_sent_twice_runs_once(serve: Any, runpod: Any) -> None:
         ids = {(await client.post(QUEUE, json={"prompt": "x"}, headers=headers)).json()["request_id"] for _ in range(2)}
     assert len(ids) == 1
     assert runpod.calls["run"] == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "start_s", "is_low"),
+    [
+        ({}, None, None),
+        ({"X-Fal-Request-Timeout": "120.5", "X-Fal-Queue-Priority": "normal"}, 121, None),
+        ({"X-Fal-Request-Timeout": "2"}, 10, None),
+        ({"X-Fal-Queue-Priority": "low"}, None, True),
+    ],
+)
+async def test_what_fals_client_says_of_time_and_priority(
+    serve: Any, runpod: Any, headers: dict[str, str], start_s: int | None, is_low: bool | None
+) -> None:
+    async with serve() as client:
+        answer = await client.post(QUEUE, json={"prompt": "x"}, headers=FAL_AUTH | headers)
+    assert answer.status_code == 200, answer.text
+    (sent,) = runpod.bodies["run"]
+    assert (sent["input"].get("start_timeout_s"), sent["policy"].get("lowPriority")) == (start_s, is_low)
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [("X-Fal-Request-Timeout", "soon"), ("X-Fal-Request-Timeout", "0"), ("X-Fal-Queue-Priority", "x")],
+)
+async def test_a_time_or_priority_that_is_none(serve: Any, runpod: Any, header: str, value: str) -> None:
+    async with serve() as client:
+        answer = await client.post(QUEUE, json={"prompt": "x"}, headers=FAL_AUTH | {header: value})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, header)
+    assert runpod.calls == {}
 
 
 async def test_a_key_of_fals_kind_counts_against_its_limit(serve: Any, runpod: Any) -> None:
