@@ -67,5 +67,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._late = None
 
     def _hang_up(self) -> None:
-        if not self.transport.is_closing():
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._late = self.loop.call_later(HEAD_S, self._hang_up)  # it is the answer before that takes so long
+        elif not self.transport.is_closing():
             self.transport.close()

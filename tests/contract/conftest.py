@@ -25,14 +25,12 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 
 from pulumi_visgate.local.hub import testing
 from pulumi_visgate.local.hub.testing import HubMirror
-from pulumi_visgate.local.toolchain import S3_PROGRAM, program, search_path
+from tests.s3 import S3_KEY_ID, S3_SECRET, s3_server
 from visgate_contract.events import Event
 
 MODEL = "visgate/tiny-sd"
 IMAGE = "tests/scripted-worker"
 SIGNING_KEY = "signing-key-canary-of-the-contract-tests"
-S3_KEY_ID = "AKIACONTRACTTESTS000"
-S3_SECRET = "s3-secret-canary-of-the-contract-tests"
 TOKEN = "hf_CANARYTOKENOFTHECONTRACTTESTS"
 START_S = 60.0
 
@@ -145,27 +143,8 @@ def s3_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("s3")
     (folder / "buckets" / "artifacts").mkdir(parents=True)
     (folder / "metadata").mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    path = search_path(os.environ)
-    command = [str(program(S3_PROGRAM, path)), "--port", address, "--health", "/healthz", "posix"]
-    command += ["--sidecar", str(folder / "metadata"), str(folder / "buckets")]
-    keys = {"PATH": path, "ROOT_ACCESS_KEY": S3_KEY_ID, "ROOT_SECRET_KEY": S3_SECRET}
-    attempts = Retrying(
-        retry=retry_if_exception_type(httpx.TransportError),
-        wait=wait_fixed(0.05),
-        stop=stop_after_delay(START_S),
-        reraise=True,
-    )
-    with (folder / "s3.log").open("wb") as log:
-        process = subprocess.Popen(command, env=keys, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        assert attempts(httpx.get, f"http://{address}/healthz", trust_env=False).is_success
-        yield f"http://{address}"
-    finally:
-        process.terminate()
-        process.wait(20)
+    with s3_server(folder / "buckets", folder / "metadata") as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

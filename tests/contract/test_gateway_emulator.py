@@ -12,13 +12,13 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from pulumi_visgate.local.hub import testing
+from tests.s3 import S3_SECRET
 from visgate_contract.events import Event, Status
 
 pytestmark = pytest.mark.contract
 
 MODEL = "visgate/tiny-sd"
 SIGNING_KEY = "signing-key-canary-of-the-contract-tests"
-S3_SECRET = "s3-secret-canary-of-the-contract-tests"
 TOKEN = "hf_CANARYTOKENOFTHECONTRACTTESTS"
 
 

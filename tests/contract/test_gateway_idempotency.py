@@ -11,7 +11,8 @@ from pulumi_visgate.gateway.services.claims import MARGIN_S, Claim, Claims
 from pulumi_visgate.gateway.services.orders import Accepted, Warmth
 from pulumi_visgate.gateway.services.store import ArtifactStore
 from pulumi_visgate.gateway.settings import OfferedModel, Settings
-from tests.contract.conftest import IMAGE, MODEL, S3_KEY_ID, S3_SECRET, SIGNING_KEY
+from tests.contract.conftest import IMAGE, MODEL, SIGNING_KEY
+from tests.s3 import S3_KEY_ID, S3_SECRET
 
 pytestmark = pytest.mark.contract
 

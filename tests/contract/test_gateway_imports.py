@@ -32,6 +32,5 @@ def test_missing_settings_are_named_once_each() -> None:
         "VISGATE_GATEWAY_IMAGE",
         "VISGATE_GATEWAY_GPU_POOLS",
         "VISGATE_GATEWAY_BUCKET",
-        "VISGATE_GATEWAY_CDN_BASE_URL",
     }
     assert "canary" not in done.stderr

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from pulumi_visgate.gateway.services import uploads as granting
+from pulumi_visgate.gateway.services.links import Links
 from pulumi_visgate.gateway.services.store import ArtifactStore
 from pulumi_visgate.gateway.services.uploads import Uploads
 from pulumi_visgate.gateway.settings import OfferedModel, Settings
@@ -121,7 +122,8 @@ class Platform:
     def grant(self, params: TaskInput) -> JobInput:
         async def granted() -> JobInput:
             async with httpx.AsyncClient() as client:
-                uploads = Uploads(self.settings, ArtifactStore(self.settings, client))
+                kept = ArtifactStore(self.settings, client)
+                uploads = Uploads(self.settings, kept, Links(self.settings, kept))
                 await uploads.ready()
                 given = uploads.grant(user_hash=self.user, task_id=TASK_ID, params=params)
                 receipt = uploads.receipt(user_hash=self.user, task_id=TASK_ID)

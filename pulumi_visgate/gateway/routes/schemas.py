@@ -11,6 +11,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StrictBool,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -116,7 +117,7 @@ class UpstreamPolicy(BaseModel):
 
     execution_timeout_ms: int | None = Field(default=None, ge=5_000, le=MAX_PRESIGN_S * 1000)
     ttl_ms: int | None = Field(default=None, ge=10_000, le=MAX_PRESIGN_S * 1000)
-    low_priority: bool = False
+    low_priority: StrictBool = False
 
 
 class DeploymentRequest(Wanted):
@@ -191,7 +192,7 @@ class JobRequestBody(WithInput):
         description="A job that no worker has taken after so many seconds ends as `deadline_exceeded`.",
         examples=[120],
     )
-    low_priority: bool = Field(default=False, description="Start no worker for it; it runs when one is there.")
+    low_priority: StrictBool = Field(default=False, description="Start no worker for it; it runs when one is there.")
     policy: UpstreamPolicy | None = Field(
         default=None, exclude=True, repr=False, description="The same limits as the upstream service names them."
     )

@@ -5,6 +5,7 @@ import gzip
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -181,3 +182,12 @@ def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyP
 def test_a_connection_serves_one_request_after_the_other(address: Any) -> None:
     kept = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
     assert statuses(told(address, kept, kept + kept, get())) == [200] * 4
+
+
+def test_a_slow_answer_is_not_cut_off_by_what_was_sent_after_its_request(
+    monkeypatch: pytest.MonkeyPatch, address: Any, runpod: Any
+) -> None:
+    monkeypatch.setattr(protocol, "HEAD_S", 0.2)
+    runpod.before = lambda _: time.sleep(0.5)
+    asked = b"GET /v1/deployments HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + KEY.encode() + b"\r\n\r\n"
+    assert statuses(told(address, asked + b"GET /healthz HT")) == [200]

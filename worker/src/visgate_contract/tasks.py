@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, StrictBool, field_validator
 
 MAX_PROMPT_CHARACTERS = 8_000
 MAX_SEED = 2**53 - 1  # JSON numbers are exact up to here in every language
@@ -169,7 +169,7 @@ class Prompted(BaseModel):
         description="What becomes of a picture that the safety checker objects to; the platform's policy if left out, "
         "which it can make stricter but not laxer.",
     )
-    embed_metadata: bool = Field(
+    embed_metadata: StrictBool = Field(
         default=True, description="Write model, seed and parameters, the prompt among them, into the file."
     )
 
