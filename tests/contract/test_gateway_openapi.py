@@ -72,7 +72,7 @@ JOB_ANSWERS: dict[str, dict[str, Any]] = {
 }
 JOB_ID = JobRef(ENDPOINT["id"], RUNPOD_JOB, TASK_ID).job_id(SECRET)
 HAS = {"job_id": JOB_ID, "request_id": JOB_ID, "deployment_id": ENDPOINT["id"]}
-SUBMISSIONS = {"submit", "deploy", "preflight", "fal_submit", "fal_submit_to", "generate_images"}
+SUBMISSIONS = {"upload", "submit", "deploy", "preflight", "fal_submit", "fal_submit_to", "generate_images"}
 
 
 async def empty_account(request: httpx.Request) -> httpx.Response:

@@ -26,7 +26,15 @@ IDEMPOTENCY_KEY = "alices-own-idempotency-key"
 HERS = {"model": MODEL, "input": {"prompt": SECRET_PROMPT, "seed": 7}}
 OPEN = {"webhook_keys", "models", "jwks", "healthz", "readyz"}  # the same for everybody, and public
 GATEWAYS_OWN = {"metrics", "completed"}  # by a token of the platform's own
-NEEDS_A_TENANT_OF_ITS_OWN = {"submit", "deploy", "fal_submit", "fal_submit_to", "generate_images", "preflight"}
+NEEDS_A_TENANT_OF_ITS_OWN = {
+    "submit",
+    "deploy",
+    "fal_submit",
+    "fal_submit_to",
+    "generate_images",
+    "preflight",
+    "upload",
+}
 FALS_OWN = {"X-Fal-Request-Timeout", "X-Fal-Queue-Priority"}  # name nothing
 LISTS = {"list_deployments", "placements", "webhook_key"}
 

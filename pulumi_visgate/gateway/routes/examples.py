@@ -143,6 +143,7 @@ _DELIVERIES = {
         }
     ],
 }
+_STORED = "https://s3.example.com/artifacts/9f86d081884c7d65/in/3a7bd3e2360a3d29.png?X-Amz-Algorithm=AWS4-HMAC-SHA256"
 _FAL = f"{GATEWAY}/fal/{MODEL}/requests/{JOB_ID}"
 _FAL_ARGUMENTS = {"prompt": PROMPT["prompt"], "image_size": "square", "num_inference_steps": 4, "seed": 7}
 _QUEUED = {
@@ -166,6 +167,7 @@ BODIES: dict[str, Any] = {
     "submit": {"model": MODEL, "input": {"task": "text2img", **PROMPT}, "webhook_url": RECEIVER},
     "deploy": {"model": MODEL, "task": "text2img", "warm_for_s": 600},
     "preflight": {"model": MODEL, "input": {"task": "text2img", **PROMPT}},
+    "upload": {"content_type": "image/png", "size_bytes": 402117},
     "replay": {"events": "missed"},
     "completed": {"id": "0b1c2d3e-u1", "status": "FAILED", "error": "the worker has exited"},
     "fal_submit": _FAL_ARGUMENTS,
@@ -225,6 +227,15 @@ ANSWERS: dict[str, dict[str, Any]] = {
     },
     "preflight": {"200": _PREFLIGHT},
     "placements": {"200": {"model": MODEL, "task": "text2img", "near": "DE", "placements": [_PLACE]}},
+    "upload": {
+        "201": {
+            "put_url": f"{_STORED}&X-Amz-Expires=900&X-Amz-SignedHeaders=content-length%3Bcontent-type%3Bhost&…",
+            "headers": {"Content-Type": "image/png", "Content-Length": "402117"},
+            "url": f"{_STORED}&X-Amz-Expires=90000&X-Amz-SignedHeaders=host&…",
+            "put_until": "2026-11-01T12:15:00Z",
+            "good_until": "2026-11-02T13:00:00Z",
+        }
+    },
     "webhook_key": {
         "200": {
             "secret": "whsec_…",

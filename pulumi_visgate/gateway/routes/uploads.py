@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pulumi_visgate.gateway.middleware.auth import CurrentCaller
 from pulumi_visgate.gateway.routes.responses import problems
+from pulumi_visgate.gateway.services import deployments
+from pulumi_visgate.gateway.services.submit import deadline
 from pulumi_visgate.gateway.state import State
 from visgate_contract.tasks import MAX_IMAGE_BYTES, ImageFormat
 
@@ -41,10 +43,10 @@ class UploadAnswer(BaseModel):
 )
 async def upload(body: UploadRequest, caller: CurrentCaller, request: Request) -> UploadAnswer:
     """Get leave to store one picture of yours, for jobs to begin from; the file itself never comes to the gateway."""
-    kind = ImageFormat(body.content_type.rpartition("/")[2])
-    granted = await State.of(request).pictures_in.grant(
-        user_hash=caller.user_hash, kind=kind, size_bytes=body.size_bytes
-    )
+    state, kind = State.of(request), ImageFormat(body.content_type.rpartition("/")[2])
+    async with deadline(state.settings.deadline_s):
+        await deployments.own(state.directory, caller)  # a wrong key is told, and may store nothing
+        granted = await state.pictures_in.grant(user_hash=caller.user_hash, kind=kind, size_bytes=body.size_bytes)
     return UploadAnswer(
         put_url=granted.put_url,
         headers=granted.headers,

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 
 from visgate_contract.names import user_hash
@@ -32,7 +33,7 @@ async def test_a_caller_gets_leave_to_put_one_picture_and_a_link_to_it(serve: An
     assert now < datetime.fromisoformat(given["put_until"]) <= now + timedelta(minutes=15)
     assert datetime.fromisoformat(given["good_until"]) > now + timedelta(hours=23)
     assert KEY not in answer.text
-    assert runpod.calls.total() == 0  # whoever has no endpoints yet may bring a picture, too
+    assert runpod.calls == {"list_endpoints": 2}  # whoever has no endpoints yet may bring a picture, too
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,15 @@ async def test_what_no_job_could_begin_from_is_refused(serve: Any, asked: dict[s
         answer = await client.post("/v1/uploads", json=asked)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
     assert field in answer.text
+
+
+async def test_nobody_gets_one_with_a_key_that_runpod_does_not_know(serve: Any, runpod: Any) -> None:
+    refused = {"title": "Unauthorized", "status": 401, "detail": "wrong key"}
+    runpod.answers["list_endpoints"] = httpx.Response(401, json=refused)
+    async with serve() as client:
+        answer = await client.post("/v1/uploads", json=ASKED)
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
+    assert "X-Amz" not in answer.text
 
 
 async def test_nobody_gets_one_without_a_key(serve: Any) -> None:
