@@ -12,7 +12,7 @@ UV_VENV := $(CACHE)/uv
 UV := $(or $(shell command -v uv 2>/dev/null),$(UV_VENV)/bin/uv)
 # `pulumi` finds the programs of the environment and the toolchain first.
 ENTER = export PATH="$(CURDIR)/.venv/bin:$$($(PYTHON3) tools/toolchain.py path):$$PATH"
-MARKED := not gpu and not live
+MARKED := not gpu and not live and not image
 # What the worker's image is built without where only the building is tested.
 DRAWING := accelerate av diffusers ftfy huggingface-hub peft pillow protobuf runpod safetensors sentencepiece torch torchao \
 	torchvision transformers
@@ -75,6 +75,11 @@ test: setup ## every tier: unit, contract, engine, e2e, chaos, canary
 image-tools: ## what images are built with in tests: Debian's or Ubuntu's packages, as root
 	@apt-get update -qq
 	apt-get install -qq --yes --no-install-recommends $(IMAGE_TOOLS)
+
+.PHONY: test-image
+test-image: setup ## the worker's image built for real, and the worker started from it; as root, with image-tools
+	@$(ENTER)
+	.venv/bin/pytest tests/image
 
 .PHONY: test-engine
 test-engine: setup ## the tier with the real Pulumi engine

@@ -26,7 +26,7 @@ def test_a_wheel_holds_its_own_packages_only(project: str, packages: set[str], t
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == packages
     assert all(f"{package}/py.typed" in names for package in packages)
     if project == "worker":  # with it a program that has installed the wheel builds the image
-        context = {"Dockerfile", ".dockerignore", "pyproject.toml", "sbom.py"}
+        context = {"Dockerfile", ".dockerignore", "pyproject.toml", "metadata.py", "sbom.py"}
         context |= {path.name for path in (ROOT / "worker").glob("requirements*.lock")}
         assert {name.removeprefix("visgate_worker/image/") for name in names if "/image/" in name} == context
 

@@ -61,7 +61,7 @@ def test_one_that_is_there_and_a_place_for_a_new_one_are_a_contradiction(recorde
 def test_the_context_holds_what_the_dockerfile_needs_and_nothing_else() -> None:
     files = scan(CHECKOUT / "worker", "Dockerfile").files
     dockerfile = (CHECKOUT / "worker" / "Dockerfile").read_text()
-    named = set(re.findall(r"\b(requirements[a-z-]*\.lock|sbom\.py|pyproject\.toml)\b", dockerfile))
+    named = set(re.findall(r"\b(requirements[a-z-]*\.lock|sbom\.py|metadata\.py|pyproject\.toml)\b", dockerfile))
     outside = {name for name in files if not name.startswith("src/")}
     assert outside == named | {"requirements-base.lock", "Dockerfile", ".dockerignore"}
     assert all(name.endswith((".py", "py.typed", ".json")) for name in files if name.startswith("src/"))
