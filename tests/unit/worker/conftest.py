@@ -155,6 +155,8 @@ class RunpodQueue:
         self.events: list[Request] = []
         self.objects: dict[str, bytes] = {}
         self.control: list[Request] = []
+        self.confirm: Callable[[Request], Answer] = lambda request: Answer(body=request.body)
+        self.workers: list[dict[str, str]] = [{"id": "worker1", "status": "RUNNING"}]
         self.server = Server(self._answer)
 
     def add(self, job_id: str, job_input: dict[str, Any]) -> None:
@@ -232,6 +234,9 @@ class RunpodQueue:
                 self.objects[name] = request.body
             case ["v2", "serverless", _]:
                 self.control.append(request)
+                return self.confirm(request)
+            case ["v2", "serverless", _, "workers"]:
+                return Answer(body=json.dumps({"workers": self.workers}).encode())
         return Answer()
 
     @staticmethod

@@ -41,18 +41,27 @@ def wait():
 """
 
 
+FATAL = """
+link.send(Ready())
+link.send(Fatal(code=ErrorCode.MODEL_NOT_FOUND, detail="There is no such model."))
+take(); event(2, Status.FAILED); end(succeeded=False, counts_as_failure=True)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+wait()
+"""
+
+
 @pytest.fixture
 def supervised(
     start_worker: "Callable[..., Worker]", fresh_queue: "RunpodQueue", tmp_path: Path
 ) -> "Callable[..., Worker]":
     """Start the supervisor over a serving process that runs some code."""
 
-    def start(code: str, **environ: str) -> "Worker":
+    def start(code: str, *, before: str = "", **environ: str) -> "Worker":
         head = f"TASK_ID = {TASK_ID!r}\nWEBHOOK = {fresh_queue.webhook_url!r}\n"
         script = tmp_path / "serve.py"
         script.write_text(head + PRELUDE + textwrap.dedent(code))
         run = f"sys.exit(main([sys.executable, {str(script)!r}]))"
-        start_it = f"import sys; from visgate_worker.__main__ import main; {run}"
+        start_it = f"import sys; from visgate_worker.__main__ import main\n{before}\n{run}"
         return start_worker(fresh_queue.environment(tmp_path) | environ, command=("-c", start_it))
 
     return start
@@ -147,6 +156,8 @@ def test_a_death_in_a_job_is_told_after_all_that_was_said_before(
     assert words in result.error.detail
     assert fresh_queue.statuses(TASK_ID) == ["provisioning", "started", "failed"]
     assert "last words" in worker.output()
+    assert "last words" in result.error.log_tail
+    assert fresh_queue.events[-1].json()["data"]["error"]["log_tail"] == list(result.error.log_tail)
 
 
 def test_failures_in_a_row_end_the_worker_but_let_the_last_result_out(
@@ -171,14 +182,7 @@ def test_failures_in_a_row_end_the_worker_but_let_the_last_result_out(
 def test_a_fatal_error_acts_once_its_job_was_told(
     supervised: "Callable[..., Worker]", fresh_queue: "RunpodQueue"
 ) -> None:
-    fatal = """
-        link.send(Ready())
-        link.send(Fatal(code=ErrorCode.MODEL_NOT_FOUND, detail="There is no such model."))
-        take(); event(2, Status.FAILED); end(succeeded=False, counts_as_failure=True)
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        wait()
-    """
-    worker = supervised(fatal, VISGATE_WATCHDOG_ACTION="scale_to_zero")
+    worker = supervised(FATAL, VISGATE_WATCHDOG_ACTION="scale_to_zero")
     assert worker.wait() == 1
     assert "There is no such model." in worker.output()
     assert fresh_queue.statuses(TASK_ID) == ["provisioning", "started", "failed"]
@@ -246,6 +250,59 @@ def test_a_wrong_environment_is_one_clear_line(
     assert "VISGATE_MODEL_ID is missing" in worker.output()
     assert "VISGATE_IDLE_TIMEOUT_S should be a valid number" in worker.output()
     assert "Traceback" not in worker.output()
+
+
+def test_a_wrong_environment_stops_its_endpoint(
+    start_worker: "Callable[..., Worker]", fresh_queue: "RunpodQueue", tmp_path: Path
+) -> None:
+    wrong = {"VISGATE_MAX_FAILURES": "few", "VISGATE_WATCHDOG_ACTION": "scale_to_zero"}
+    worker = start_worker(fresh_queue.environment(tmp_path) | wrong)
+    assert worker.wait() == 1
+    assert [request.json() for request in fresh_queue.control] == [{"workers": {"min": 0, "max": 0}}]
+
+
+@pytest.mark.parametrize(
+    ("code", "is_left"), [("serve(); sys.exit(3)", True), ("serve(); wait()", True), (FATAL, False)]
+)
+def test_an_endpoint_whose_other_workers_are_at_work_is_left_alone_unless_all_will_fail(
+    supervised: "Callable[..., Worker]", fresh_queue: "RunpodQueue", code: str, is_left: bool
+) -> None:
+    fresh_queue.workers.append({"id": "worker2", "status": "RUNNING"})
+    worker = supervised(code, VISGATE_IDLE_TIMEOUT_S="0.2", VISGATE_WATCHDOG_ACTION="scale_to_zero")
+    worker.wait()
+    assert (fresh_queue.control == []) == is_left, worker.output()
+
+
+def test_the_policy_is_tried_until_runpod_confirms_it(
+    supervised: "Callable[..., Worker]", fresh_queue: "RunpodQueue", answer_of: "Callable[..., Any]"
+) -> None:
+    answers = [answer_of(status=500), answer_of(body=b'{"workers": {"min": 0, "max": 3}}')]
+    confirmed = fresh_queue.confirm
+    fresh_queue.confirm = lambda request: answers.pop(0) if answers else confirmed(request)
+    worker = supervised("serve(); wait()", VISGATE_IDLE_TIMEOUT_S="0.2", VISGATE_WATCHDOG_ACTION="scale_to_zero")
+    assert worker.wait() == 0
+    assert [request.method for request in fresh_queue.control] == ["PATCH"] * 3
+
+
+def test_a_policy_that_cannot_be_carried_out_does_not_keep_a_worker_that_is_told_to_stop(
+    supervised: "Callable[..., Worker]", fresh_queue: "RunpodQueue", answer_of: "Callable[..., Any]"
+) -> None:
+    fresh_queue.confirm = lambda _: answer_of(status=500)
+    worker = supervised("serve(); wait()", VISGATE_IDLE_TIMEOUT_S="0.2", VISGATE_WATCHDOG_ACTION="delete")
+    fresh_queue.server.until(lambda _: bool(fresh_queue.control), 30)
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.wait(20) == 0
+
+
+def test_a_full_disk_ends_the_worker_with_the_reason(
+    supervised: "Callable[..., Worker]", fresh_queue: "RunpodQueue"
+) -> None:
+    full = "import shutil; from types import SimpleNamespace as Found; shutil.disk_usage = lambda _: Found(free=0)"
+    code = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); serve(); take(); wait()"
+    worker = supervised(code, before=full, VISGATE_WATCHDOG_ACTION="scale_to_zero")
+    assert worker.wait() == 1
+    assert "disk is full" in worker.output()
+    assert [request.method for request in fresh_queue.control] == ["PATCH"]
 
 
 def test_what_the_serving_process_prints_is_masked_on_both_streams(

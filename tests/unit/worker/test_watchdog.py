@@ -2,19 +2,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pydantic import SecretStr
 
 from visgate_contract.errors import ErrorCode
 from visgate_contract.events import Event, EventData, Status
 from visgate_contract.tasks import Task
 from visgate_worker.link import ActiveJob, Beat, Emitted, Ended, Fatal, KeepWarm, Loaded, Mark, Ready
-from visgate_worker.settings import Settings, WatchdogAction
-from visgate_worker.watchdog import FATAL_GRACE_S, Cause, ControlError, EndpointControl, Watch, control_for
+from visgate_worker.settings import Settings
+from visgate_worker.watchdog import FATAL_GRACE_S, Cause, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.unit.worker.conftest import Server
+    pass
 
 JOB = ActiveJob(runpod_job_id="1", job_id=None, task_id="t", model_id="m", task=Task.TEXT2IMG, webhook_url=None)
 FAILED = Ended(runpod_job_id="1", succeeded=False, counts_as_failure=True)
@@ -143,64 +140,3 @@ def test_the_sequence_to_go_on_from_is_the_running_jobs() -> None:
     assert one.last_sequences == {"1": 4}
     one.note(JOB, 2)
     assert one.last_sequences == {"1": 0}
-
-
-KEY = SecretStr("rpa_ENDPOINTKEYENDPOINTKEY")
-
-
-@pytest.mark.parametrize(
-    ("action", "method", "body"),
-    [
-        (WatchdogAction.SCALE_TO_ZERO, "PATCH", {"workers": {"min": 0, "max": 0}}),
-        (WatchdogAction.DELETE, "DELETE", None),
-    ],
-)
-async def test_the_action_is_one_call_on_the_own_endpoint(
-    make_server: "Callable[..., Server]", action: WatchdogAction, method: str, body: object
-) -> None:
-    server = make_server()
-    await EndpointControl("ep1", KEY, base_url=server.url + "/").act(action)
-    (request,) = server.requests
-    assert (request.method, request.path) == (method, "/v2/serverless/ep1")
-    assert request.headers["authorization"] == f"Bearer {KEY.get_secret_value()}"
-    assert (request.json() if request.body else None) == body
-
-
-async def test_no_action_is_no_call(make_server: "Callable[..., Server]") -> None:
-    server = make_server()
-    await EndpointControl("ep1", KEY, base_url=server.url).act(WatchdogAction.NONE)
-    assert server.requests == []
-
-
-@pytest.mark.parametrize("statuses", [[500, 429, 200], [404], [503, 404]])
-async def test_faults_are_retried_and_an_endpoint_that_is_gone_is_fine(
-    make_server: "Callable[..., Server]", answer_of: "Callable[..., Any]", statuses: list[int]
-) -> None:
-    expected = len(statuses)
-    server = make_server(lambda _: answer_of(status=statuses.pop(0)))
-    await EndpointControl("ep1", KEY, base_url=server.url, first_wait_s=0.01).act(WatchdogAction.DELETE)
-    assert len(server.requests) == expected
-
-
-@pytest.mark.parametrize("status", [403, 307])
-async def test_a_refusal_is_told_without_the_key(
-    make_server: "Callable[..., Server]", answer_of: "Callable[..., Any]", status: int
-) -> None:
-    server = make_server(lambda _: answer_of(status=status, headers={"location": "/elsewhere"}))
-    with pytest.raises(ControlError, match=f"{status} to DELETE") as caught:
-        await EndpointControl("ep1", KEY, base_url=server.url).act(WatchdogAction.DELETE)
-    assert KEY.get_secret_value() not in str(caught.value)
-    assert len(server.requests) == 1
-
-
-async def test_an_api_that_cannot_be_reached_is_given_up(make_server: "Callable[..., Server]") -> None:
-    server = make_server()
-    server.close()
-    with pytest.raises(ControlError, match="ConnectError"):
-        await EndpointControl("ep1", KEY, base_url=server.url, first_wait_s=0.01).act(WatchdogAction.DELETE)
-
-
-def test_without_key_or_endpoint_there_is_no_control() -> None:
-    assert control_for(Settings(model_id="m", endpoint_id="e")) is None
-    assert control_for(Settings(model_id="m", runpod_api_key=KEY)) is None
-    assert control_for(Settings(model_id="m", runpod_api_key=KEY, endpoint_id="e")) is not None

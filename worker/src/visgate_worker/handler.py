@@ -26,13 +26,21 @@ from visgate_contract.events import (
 )
 from visgate_contract.jobs import RECEIPT_TYPE, JobError, JobInput, JobResult, WarmUp
 from visgate_contract.signing import JobRef, task_time
-from visgate_contract.tasks import MAX_SEED, TaskInput, field_path, image_references
+from visgate_contract.tasks import MAX_SEED, TaskInput, image_references
 from visgate_worker.adapters.base import LoraFile
 from visgate_worker.drawing import Drawing, OnProgress
-from visgate_worker.failures import CALLERS_OWN, JobCancelledError, JobFailedError, summary
+from visgate_worker.failures import (
+    CALLERS_OWN,
+    WORKERS_OWN,
+    JobCancelledError,
+    JobFailedError,
+    invalid_input,
+    loses_the_device,
+    summary,
+)
 from visgate_worker.finishing import Finishing
 from visgate_worker.job_events import JobEvents
-from visgate_worker.link import ActiveJob, Attempt, Ended, KeepWarm, Mark
+from visgate_worker.link import ActiveJob, Attempt, Ended, Fatal, KeepWarm, Mark
 from visgate_worker.model import LoadedModel
 from visgate_worker.places import FINISHING
 from visgate_worker.progress import LOAD_INTERVAL_S, LoadThrottle, ProgressReporter, Throttle
@@ -97,7 +105,7 @@ class JobHandler:
         try:
             wish = WarmUp.model_validate(job["input"])
         except ValidationError as error:
-            return JobResult(task_id="", error=_invalid_input(error))
+            return JobResult(task_id="", error=invalid_input(error))
         try:
             _require_model(wish.model_id, services.settings)
             model = await asyncio.shield(asyncio.wrap_future(services.model))
@@ -146,7 +154,7 @@ class JobRun:
         try:
             job_input = JobInput.model_validate(self._job.get("input"))
         except ValidationError as error:
-            return JobResult(task_id="", error=_invalid_input(error))
+            return JobResult(task_id="", error=invalid_input(error))
         reporter = ProgressReporter(self._job, self._services.send_update)
         self._events = self._begin(job_input, reporter)
         try:
@@ -377,8 +385,12 @@ class JobRun:
         if not isinstance(error, VisgateError):
             log.error("the job failed unexpectedly", exc_info=error)
             error = JobFailedError(f"The worker failed: {summary(error)}", code=ErrorCode.INTERNAL)
+        if loses_the_device(error):
+            detail = "The GPU failed, and this process cannot use it any more."
+            self._services.link.send(Fatal(code=ErrorCode.WORKER_FATAL, detail=detail, hint="Send the request again."))
         mask = self._services.mask
-        return JobError(code=error.code, detail=mask(error.detail), hint=mask(error.hint))
+        tail = self._services.log_tail.lines() if error.code in WORKERS_OWN else ()
+        return JobError(code=error.code, detail=mask(error.detail), hint=mask(error.hint), log_tail=tail)
 
 
 def _require_model(model_id: str, settings: Settings) -> None:
@@ -386,15 +398,3 @@ def _require_model(model_id: str, settings: Settings) -> None:
         detail = f"model_id: this worker serves {settings.model_id}, not {model_id}."
         hint = "Send the job to an endpoint of that model."
         raise JobFailedError(detail, hint=hint, code=ErrorCode.INVALID_REQUEST)
-
-
-def _invalid_input(error: ValidationError) -> JobError:
-    problems = [
-        f"{field_path(problem['loc']) or 'input'}: {problem['msg']}"
-        for problem in error.errors(include_input=False, include_url=False, include_context=False)
-    ]
-    return JobError(
-        code=ErrorCode.INVALID_REQUEST,
-        detail=f"The job's input is wrong. {'; '.join(problems[:5])}.",
-        hint="Submit jobs through the gateway's POST /v1/jobs.",
-    )

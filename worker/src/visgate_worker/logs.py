@@ -6,13 +6,18 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
 from visgate_contract.redaction import MIN_SECRET_LENGTH, Redactor
 
 MAX_LINE_BYTES = 64 * 1024
+TAIL_LINES = 20
+TAIL_CHARACTERS = 500
+TAIL_FRAMES = 4
 _OVERLAP = 16 * 1024  # longer than any secret in any encoding
 
 _SECRET_NAME = re.compile(r"(?i)(^|_)(key|token|secret|password|passwd|pass|credentials?|auth|dsn)(_|$)|apikey")
@@ -72,19 +77,59 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
+class Tail:
+    """The last lines of a log, bounded; from any thread."""
+
+    def __init__(self) -> None:
+        self._lines: deque[str] = deque(maxlen=TAIL_LINES)
+
+    def add(self, line: str) -> None:
+        """Keep a line, which is masked already."""
+        self._lines.append(line[:TAIL_CHARACTERS])
+
+    def lines(self) -> tuple[str, ...]:
+        """Return them, oldest first."""
+        return tuple(self._lines.copy())
+
+
+class TailHandler(logging.Handler):
+    """Keeps the last records, masked.
+
+    Args:
+        tail: Where.
+        mask: Removes secrets from text.
+    """
+
+    def __init__(self, tail: Tail, mask: Callable[[str], str]) -> None:
+        super().__init__()
+        self._tail = tail
+        self._mask = mask
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one record."""
+        self._tail.add(self._mask(f"{record.levelname} {record.name}: {record.getMessage()}"))
+        if record.exc_info and record.exc_info[1] is not None:
+            for line in traceback.format_exception(record.exc_info[1])[-TAIL_FRAMES:]:
+                self._tail.add(self._mask(line.rstrip()))
+
+
 class LineWriter:
     """Writes whole lines to a stream, from any thread.
 
     Args:
         stream: Where to; its own encoding is not used.
+        tail: Keeps the last ones.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, tail: Tail | None = None) -> None:
         self._stream = stream
+        self._tail = tail
         self._lock = threading.Lock()
 
     def write(self, line: str) -> None:
         """Write one line and flush; a reader that is gone is no reason to stop."""
+        if self._tail is not None:
+            self._tail.add(line)
         with self._lock, contextlib.suppress(BrokenPipeError):
             self._stream.write(line.encode("utf-8", "backslashreplace") + b"\n")
             self._stream.flush()

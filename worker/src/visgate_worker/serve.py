@@ -20,7 +20,7 @@ from visgate_contract.addresses import EgressPolicy
 from visgate_contract.errors import VisgateError
 from visgate_contract.events import LoadProgress
 from visgate_worker.link import LINK_FD_ENV, Answers, Beat, Fatal, Link, Loaded, Mark, Ready
-from visgate_worker.logs import Masker, log_to
+from visgate_worker.logs import Masker, Tail, TailHandler, log_to
 from visgate_worker.model import Frameworks, LoadedModel, as_load_failure, find, load
 from visgate_worker.places import FINISHING, Places
 from visgate_worker.settings import Improve, Settings
@@ -60,7 +60,8 @@ def main() -> int:
 
 
 def _serve(settings: Settings, link: Link, answers: Answers, interpreter_s: float) -> None:
-    mask = Masker(os.environ).text
+    mask, tail = Masker(os.environ).text, Tail()
+    logging.getLogger().addHandler(TailHandler(tail, mask))
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # torchao makes it warn of what nobody can heed
@@ -98,6 +99,7 @@ def _serve(settings: Settings, link: Link, answers: Answers, interpreter_s: floa
             loading=lambda: start.progress,
             lane=Lane(max_batch=settings.max_batch, when_idle=start.improve),
             places=places,
+            log_tail=tail,
         )
     )
 

@@ -8,6 +8,7 @@ from visgate_contract.events import LoadProgress
 from visgate_worker.inputs import ImageInputs
 from visgate_worker.lane import Lane
 from visgate_worker.link import Answers, Link
+from visgate_worker.logs import Tail
 from visgate_worker.loras import Loras
 from visgate_worker.model import LoadedModel
 from visgate_worker.places import Places
@@ -42,6 +43,7 @@ class Services:
         loading: Tells how far the model is while it is on its way.
         lane: The device.
         places: Who may be at the device.
+        log_tail: The last lines of this process's log, masked.
     """
 
     settings: Settings
@@ -57,3 +59,4 @@ class Services:
     loading: Callable[[], LoadProgress | None] = lambda: None
     lane: Lane = field(default_factory=Lane)
     places: Places = field(default_factory=lambda: Places(1))
+    log_tail: Tail = field(default_factory=Tail)

@@ -237,6 +237,18 @@ class Settings(BaseModel):
         detail = f"Wrong environment: {'; '.join(problems)}."
         raise SettingsError(detail, hint="Set it in the env of the endpoint or its template.")
 
+    @classmethod
+    def of_watchdog(cls, environ: Mapping[str, str]) -> Self:
+        """Return what the watchdog needs of an environment that is wrong elsewhere; a wrong action counts as none."""
+        values: dict[str, Any] = {
+            field: environ[_ENVIRONMENT[field]]
+            for field in ("runpod_api_key", "runpod_api_url", "endpoint_id", "worker_id")
+            if environ.get(_ENVIRONMENT[field], "").strip()
+        }
+        action = environ.get(_ENVIRONMENT["watchdog_action"], "")
+        values["watchdog_action"] = action if action in set(WatchdogAction) else WatchdogAction.NONE
+        return cls.model_validate({"model_id": "unknown", **values})
+
 
 def _said(kind: str, message: str) -> str:
     if kind == "missing":

@@ -13,7 +13,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Coroutine
 from datetime import UTC, datetime
+from typing import Any
 
 import httpx
 from pydantic import ValidationError
@@ -24,10 +26,12 @@ from visgate_contract.events import Event, EventData, EventError, Status, first_
 from visgate_contract.jobs import JobError, JobResult
 from visgate_contract.signing import WebhookSigner, hmac_signature
 from visgate_worker import link
+from visgate_worker.control import ControlError, EndpointControl, control_for
 from visgate_worker.events import Deliverer
-from visgate_worker.logs import LineWriter, MaskedHandler, Masker, forward, log_to
+from visgate_worker.logs import LineWriter, MaskedHandler, Masker, Tail, forward, log_to
+from visgate_worker.machine import Machine
 from visgate_worker.settings import Settings, WatchdogAction
-from visgate_worker.watchdog import Cause, ControlError, Verdict, Watch, control_for
+from visgate_worker.watchdog import Cause, Verdict, Watch
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +50,8 @@ def supervise(child: "subprocess.Popen[bytes]", link_fd: int) -> int:
         link_fd: Reading end of its link.
     """
     masker = Masker(os.environ)
-    out, err = LineWriter(sys.stdout.buffer), LineWriter(sys.stderr.buffer)
+    tail = Tail()
+    out, err = LineWriter(sys.stdout.buffer, tail), LineWriter(sys.stderr.buffer, tail)
     log_to(MaskedHandler(masker, out))
     pumps = [
         threading.Thread(target=forward, args=(source, masker, writer), name="log", daemon=True)
@@ -58,9 +63,10 @@ def supervise(child: "subprocess.Popen[bytes]", link_fd: int) -> int:
         settings = Settings.from_environment()
     except VisgateError as error:
         log.error("%s", error)  # noqa: TRY400, the message says all
+        asyncio.run(_give_up(child))
         status = FAILURE
     else:
-        status = asyncio.run(Supervisor(settings, child).run(link_fd))
+        status = asyncio.run(Supervisor(settings, child, tail=tail).run(link_fd))
     _kill(child)
     # Nothing holds the pipes open any more, so what was printed last arrives.
     for pump in pumps:
@@ -74,11 +80,14 @@ class Supervisor:
     Args:
         settings: The worker's settings.
         child: The serving process.
+        tail: The last lines that the worker has printed.
     """
 
-    def __init__(self, settings: Settings, child: "subprocess.Popen[bytes]") -> None:
+    def __init__(self, settings: Settings, child: "subprocess.Popen[bytes]", *, tail: Tail) -> None:
         self._settings = settings
         self._child = child
+        self._tail = tail
+        self._machine = Machine()
         self._watch = Watch(settings, time.monotonic())
         self._deliverer = Deliverer(_signer(settings), answer=self._answer)
         self._stop = asyncio.Event()
@@ -91,7 +100,9 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         listener = loop.create_task(self._listen(link_fd))
+        looking = loop.create_task(self._machine.watch_gpu())
         verdict = await self._until_over(listener)
+        looking.cancel()
         self._ending.set()
         if verdict is None:
             await self._end_gracefully(self._settings.shutdown_grace_s)
@@ -99,7 +110,7 @@ class Supervisor:
             status = 0
         else:
             log.error("%s: %s %s", verdict.cause, verdict.detail, verdict.hint)
-            if verdict.cause not in {Cause.HANG, Cause.DIED}:
+            if verdict.cause.is_still_served:
                 await self._end_gracefully(0)
             status = 0 if verdict.cause is Cause.IDLE else FAILURE
         _kill(self._child)
@@ -108,7 +119,7 @@ class Supervisor:
         if self._warm is not None:
             await self._warm
         if not self._stop.is_set():
-            await self._act()
+            await self._act(verdict)
         await self._deliverer.drain(self._settings.shutdown_grace_s)
         await self._deliverer.close()
         return status
@@ -121,7 +132,7 @@ class Supervisor:
                 _kill(self._child)
                 await asyncio.wait([listener], timeout=TERMINATE_LIMIT_S)
                 return self._watch.died(status)
-            verdict = self._watch.verdict(time.monotonic())
+            verdict = self._watch.verdict(time.monotonic()) or self._machine.verdict()
             if verdict is not None:
                 return verdict
             with contextlib.suppress(TimeoutError):
@@ -201,7 +212,8 @@ class Supervisor:
 
     async def _speak_for(self, job: link.ActiveJob, verdict: Verdict) -> None:
         """Tell the receiver and Runpod that a running job has failed."""
-        error = JobError(code=verdict.code, detail=verdict.detail, hint=verdict.hint)
+        told = self._tail.lines() if verdict.cause is not Cause.STOPPED else ()
+        error = JobError(code=verdict.code, detail=verdict.detail, hint=verdict.hint, log_tail=told)
         attempt = await self._deliverer.attempt_of(job.runpod_job_id)
         data = EventData(
             task_id=job.task_id,
@@ -237,20 +249,48 @@ class Supervisor:
                 "Runpod could not be told that job %s has failed: %s", job.runpod_job_id, type(problem).__name__
             )
 
-    async def _act(self) -> None:
-        action = self._settings.watchdog_action
-        if action is WatchdogAction.NONE:
-            return
+    async def _act(self, verdict: Verdict) -> None:
+        """Carry out the policy, unless the worker is told to stop meanwhile, or others of the endpoint are at work."""
         control = control_for(self._settings)
-        if control is None:
-            log.error("the endpoint cannot be changed: RUNPOD_API_KEY or RUNPOD_ENDPOINT_ID is not set")
+        action = self._settings.watchdog_action
+        may_be_left = action is not WatchdogAction.NONE and verdict.cause.is_this_worker_s_own
+        if may_be_left and control is not None and await control.others_work(self._settings.worker_id):
+            log.warning("other workers of endpoint %s are at work: it is left alone", self._settings.endpoint_id)
             return
-        try:
-            await control.act(action)
-        except ControlError as error:
-            log.error("%s", error)  # noqa: TRY400, the message says all
-        else:
-            log.warning("the watchdog did %s of endpoint %s", action, self._settings.endpoint_id)
+        await _until(self._stop, _carry_out(action, control, self._settings.endpoint_id))
+
+
+async def _carry_out(action: WatchdogAction, control: EndpointControl | None, endpoint_id: str | None) -> None:
+    if action is WatchdogAction.NONE:
+        return
+    if control is None:
+        log.error("the endpoint cannot be changed: RUNPOD_API_KEY or RUNPOD_ENDPOINT_ID is not set")
+        return
+    try:
+        await control.act(action)
+    except ControlError as error:
+        log.error("%s", error)  # noqa: TRY400, the message says all
+    else:
+        log.warning("the watchdog did %s of endpoint %s", action, endpoint_id)
+
+
+async def _give_up(child: "subprocess.Popen[bytes]") -> None:
+    """Carry out the policy of a worker whose environment is wrong: it would be started again and again."""
+    _kill(child)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    settings = Settings.of_watchdog(os.environ)
+    await _until(stop, _carry_out(settings.watchdog_action, control_for(settings), settings.endpoint_id))
+
+
+async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Do something until it is done or the worker is told to stop."""
+    tasks = [asyncio.create_task(work), asyncio.create_task(stop.wait())]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _signer(settings: Settings) -> WebhookSigner | None:

@@ -1,22 +1,14 @@
-"""When to end the worker, and what becomes of its endpoint then.
+"""When to end the worker: decided from the messages of the serving process, the machine and the clock, without I/O.
 
-`Watch` decides, from the messages of the serving process and the clock, and does no I/O. `EndpointControl` acts through
-Runpod's API v2 with a key that can only read, change and delete this worker's own endpoint. Never imports torch.
+Never imports torch.
 """
 
-import logging
 from dataclasses import dataclass
 from enum import StrEnum
 
-import httpx
-from pydantic import SecretStr
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
-
-from visgate_contract.errors import ErrorCode, VisgateError
+from visgate_contract.errors import ErrorCode
 from visgate_worker.link import ActiveJob, Beat, Emitted, Ended, Fatal, KeepWarm, Loaded, Message, Ready
-from visgate_worker.settings import Settings, WatchdogAction
-
-log = logging.getLogger(__name__)
+from visgate_worker.settings import Settings
 
 # After a fatal error the job for which the worker was started may still be taken and told.
 FATAL_GRACE_S = 15.0
@@ -31,7 +23,19 @@ class Cause(StrEnum):
     FAILURES = "failures"
     HANG = "hang"
     DIED = "died"
+    GPU = "gpu"
+    DISK = "disk"
     STOPPED = "stopped"
+
+    @property
+    def is_this_worker_s_own(self) -> bool:
+        """Another worker of the endpoint need not have it, too."""
+        return self not in {Cause.FATAL, Cause.FAILURES}
+
+    @property
+    def is_still_served(self) -> bool:
+        """The SDK can be asked to stop, and posts what it has."""
+        return self in {Cause.IDLE, Cause.FATAL, Cause.FAILURES, Cause.DISK, Cause.STOPPED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,84 +162,3 @@ class Watch:
         if now - self._since < limit_s:
             return None
         return Verdict(Cause.IDLE, f"There was no job for {limit_s:g} s.")
-
-
-class ControlError(VisgateError):
-    """Runpod did not do what the watchdog asked."""
-
-    code = ErrorCode.RUNPOD_REFUSED
-
-
-class _TryAgain(Exception):  # noqa: N818, a signal to the retry loop, never seen outside
-    pass
-
-
-class EndpointControl:
-    """Scales this worker's endpoint to zero, or deletes it.
-
-    Args:
-        endpoint_id: The endpoint.
-        api_key: Key for that endpoint alone.
-        base_url: Base URL of Runpod's API v2.
-        first_wait_s: Wait before the second attempt, in seconds; doubles from there.
-    """
-
-    def __init__(self, endpoint_id: str, api_key: SecretStr, *, base_url: str, first_wait_s: float = 1.0) -> None:
-        self._url = f"{base_url.rstrip('/')}/v2/serverless/{endpoint_id}"
-        self._api_key = api_key
-        self._first_wait_s = first_wait_s
-
-    async def act(self, action: WatchdogAction) -> None:
-        """Do it.
-
-        Raises:
-            ControlError: Runpod refused or could not be reached.
-        """
-        if action is WatchdogAction.SCALE_TO_ZERO:
-            await self._request("PATCH", {"workers": {"min": 0, "max": 0}})
-        elif action is WatchdogAction.DELETE:
-            await self._request("DELETE", None)
-
-    async def set_idle_timeout(self, seconds: int) -> None:
-        """Let idle workers of the endpoint stay so long.
-
-        Raises:
-            ControlError: Runpod refused or could not be reached.
-        """
-        await self._request("PATCH", {"workers": {"idleTimeout": seconds}})
-
-    async def _request(self, method: str, body: dict[str, object] | None) -> None:
-        """Send `PATCH` or `DELETE /v2/serverless/{id}`; an endpoint that is gone already is what was wanted."""
-        attempts = AsyncRetrying(
-            retry=retry_if_exception_type(_TryAgain),
-            stop=stop_after_attempt(5),
-            wait=wait_random_exponential(multiplier=self._first_wait_s, max=20),
-            reraise=True,
-        )
-        headers = {"authorization": f"Bearer {self._api_key.get_secret_value()}"}
-
-        async def once() -> None:
-            async with httpx.AsyncClient(follow_redirects=False, timeout=20) as client:
-                try:
-                    answer = await client.request(method, self._url, json=body, headers=headers)
-                except httpx.TransportError as error:
-                    raise _TryAgain(type(error).__name__) from None
-            if answer.status_code == httpx.codes.TOO_MANY_REQUESTS or answer.is_server_error:
-                reason = f"status {answer.status_code}"
-                raise _TryAgain(reason)
-            if not answer.is_success and answer.status_code != httpx.codes.NOT_FOUND:
-                detail = f"Runpod answered {answer.status_code} to {method} of this endpoint."
-                raise ControlError(detail, hint="Check that RUNPOD_API_KEY may change this endpoint.")
-
-        try:
-            await attempts(once)
-        except _TryAgain as error:
-            detail = f"Runpod did not do {method} of this endpoint: {error}."
-            raise ControlError(detail, hint="Scale the endpoint by hand.") from None
-
-
-def control_for(settings: Settings) -> EndpointControl | None:
-    """Return the control of this worker's endpoint, or None where no key or endpoint is known."""
-    if settings.runpod_api_key is None or settings.endpoint_id is None:
-        return None
-    return EndpointControl(settings.endpoint_id, settings.runpod_api_key, base_url=settings.runpod_api_url)
