@@ -80,7 +80,7 @@ class GatewayProcess:
     def __init__(self, env: dict[str, str]) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+            port = int(env.get("PORT", probe.getsockname()[1]))
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.log = io.StringIO()
