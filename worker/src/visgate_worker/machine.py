@@ -4,6 +4,7 @@ Asked by the supervisor, since a process that uses a lost GPU hangs in it. Never
 """
 
 import asyncio
+import contextlib
 import logging
 import shutil
 import tempfile
@@ -70,11 +71,12 @@ class Machine:
             async with asyncio.timeout(GPU_ANSWER_S):
                 said, _ = await asked.communicate()
         except TimeoutError:
-            asked.kill()
             return f"no answer within {GPU_ANSWER_S:g} s"
         finally:
             if asked.returncode is None:
                 asked.kill()
+                with contextlib.suppress(TimeoutError):  # a lost GPU can hold it in the kernel
+                    await asyncio.wait_for(asked.communicate(), 1)
         lines = said.decode("utf-8", "replace").split("\n")
         if asked.returncode != 0:
             return lines[0][:200] or f"status {asked.returncode}"
