@@ -24,10 +24,10 @@ from visgate_contract.events import EventData, Status
 pytestmark = [pytest.mark.contract, pytest.mark.chaos]
 
 MODEL = "visgate/tiny-sd"
-SEEDS = (5, 23, 31, 42)
+SEEDS = (5, 42)
 LIFE_S = 3.0  # of a job here, from its request to its end
 END_S = 90.0
-WORDS = ("a red fox", "a lighthouse", "die")  # at the last one every worker dies
+WORDS = ("a red fox", "a lighthouse", "die")  # at the last one every worker dies, and the gateway tells the end
 
 
 @pytest.fixture(scope="module")
