@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 
 from pulumi_visgate.gateway.app import create_app
 from pulumi_visgate.gateway.state import Clients
+from tests.unit.gateway.conftest import Bucket
 from tests.unit.gateway.test_jobs import BODY, KEY, pool
 
 LONG = "application/json; charset=utf-8"  # means the same; the short way does not know it
@@ -106,7 +107,9 @@ async def assert_alike(serve: Any, runpod: Any, path: str, body: Any, headers: M
     sent = body if isinstance(body, bytes) else json.dumps(body).encode()
     answers = []
     for content_type in ("application/json", LONG):
-        async with serve() as client:
+        # A bucket of its own, in which no idempotency key is known yet.
+        clients = Clients(runpod=runpod.transport(), store=Bucket().client())
+        async with serve(clients=clients) as client:
             given = {"Content-Type": content_type, **headers}
             answers.append(await client.post(path, content=sent, headers=given))
     short, long = answers
