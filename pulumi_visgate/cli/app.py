@@ -1,4 +1,4 @@
-"""The `visgate` command: `generate`, `local`, `doctor`, `cleanup`, `quickstart`.
+"""The `visgate` command.
 
 Commands import what they need when they run, so that `visgate generate` needs neither the `[local]` extra nor Pulumi.
 """
@@ -14,11 +14,15 @@ import typer
 from pulumi_visgate.cli.bench import app as bench
 from pulumi_visgate.cli.cleanup import cleanup
 from pulumi_visgate.cli.console import complain
+from pulumi_visgate.cli.cost import cost
 from pulumi_visgate.cli.diff import diff
 from pulumi_visgate.cli.e2e import e2e
 from pulumi_visgate.cli.generate import generate
 from pulumi_visgate.cli.import_ import import_
+from pulumi_visgate.cli.jobs import app as jobs
 from pulumi_visgate.cli.local import app as local
+from pulumi_visgate.cli.logs import logs
+from pulumi_visgate.cli.platform import deploy, deployments, models, placements, preflight
 from pulumi_visgate.errors import VisgateError
 
 EXIT_FAILED = 1
@@ -28,20 +32,29 @@ app = typer.Typer(
     name="visgate",
     help="Your own image and video inference platform on Runpod GPUs.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(local, name="local")
-app.add_typer(bench, name="bench")
-app.command()(generate)
-app.command()(cleanup)
-app.command()(diff)
-app.command()(e2e)
-app.command("import")(import_)
+PICTURES, PLATFORM, STACKS, MACHINE = "Pictures and jobs", "The platform", "Stacks", "This machine"
+
+app.command(rich_help_panel=PICTURES)(generate)
+app.add_typer(jobs, name="jobs", rich_help_panel=PICTURES)
+app.command(rich_help_panel=PICTURES)(logs)
+app.command(rich_help_panel=PLATFORM)(models)
+app.command(rich_help_panel=PLATFORM)(preflight)
+app.command(rich_help_panel=PLATFORM)(placements)
+app.command(rich_help_panel=PLATFORM)(deploy)
+app.command(rich_help_panel=PLATFORM)(deployments)
+app.command(rich_help_panel=PLATFORM)(cost)
+app.command(rich_help_panel=PLATFORM)(cleanup)
+app.add_typer(bench, name="bench", rich_help_panel=PLATFORM)
+app.command(rich_help_panel=STACKS)(diff)
+app.command(rich_help_panel=STACKS)(e2e)
+app.command("import", rich_help_panel=STACKS)(import_)
+app.add_typer(local, name="local", rich_help_panel=MACHINE)
 
 
-@app.command()
+@app.command(rich_help_panel=MACHINE)
 def doctor() -> None:
     """Say what this machine lacks for the local cloud, and the fix."""
     from pulumi_visgate.cli.doctor import examine  # noqa: PLC0415 - needs the [local] extra
@@ -49,7 +62,7 @@ def doctor() -> None:
     raise typer.Exit(examine(os.environ, Path.cwd()))
 
 
-@app.command()
+@app.command(rich_help_panel=MACHINE)
 def quickstart(
     prompt: Annotated[str, typer.Option(help="What to draw.")] = "a red fox",
     seed: Annotated[int, typer.Option(help="Same seed, same picture.", min=0)] = 7,
@@ -60,7 +73,7 @@ def quickstart(
     steps.quickstart(prompt=prompt, seed=seed)
 
 
-@app.command()
+@app.command(rich_help_panel=MACHINE)
 def teardown() -> None:
     """Destroy the local stack, check that nothing is left, and stop the local cloud: what `make down` runs."""
     from pulumi_visgate.cli import teardown as steps  # noqa: PLC0415 - needs the [local] extra

@@ -13,10 +13,11 @@ import typer
 from rich.table import Table
 
 from pulumi_visgate.cli.console import err, out
-from pulumi_visgate.cli.errors import JobFailedError, UsageError
-from pulumi_visgate.cli.gateway import Gateway
+from pulumi_visgate.cli.options import AsJson, GatewayUrl, ModelOption, client_of
 from pulumi_visgate.cli.target import Target
-from visgate_contract.events import EventData, Status
+from pulumi_visgate.client import Client, Event, Update
+from pulumi_visgate.client.errors import UsageError
+from visgate_contract.events import EventData
 from visgate_contract.tasks import Task
 
 app = typer.Typer(help="Measure what the platform does.", no_args_is_help=True)
@@ -64,18 +65,16 @@ class Run:
 @app.command()
 def worker(
     *,
-    model: Annotated[str | None, typer.Option(help="Hub id of the model; the local cloud has a default.")] = None,
+    model: ModelOption = None,
     task: Annotated[Task, typer.Option(help="`text2img` or `text2video`.")] = Task.TEXT2IMG,
     prompt: Annotated[str, typer.Option(help="What to draw.")] = "a red fox",
     width: Annotated[int | None, typer.Option(help="Pixels; the model's own if left out.")] = None,
     height: Annotated[int | None, typer.Option(help="Pixels; the model's own if left out.")] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps; the model's own if left out.")] = None,
     jobs: Annotated[int, typer.Option(help="Jobs, one after the other.", min=1, max=100)] = 5,
-    gateway: Annotated[
-        str | None, typer.Option(help="URL; else VISGATE_GATEWAY_URL, else the gateway on this machine.")
-    ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for each job.", min=1)] = 1800,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
+    as_json: AsJson = False,
+    gateway: GatewayUrl = None,
 ) -> None:
     """Draw some pictures and report each phase: of the first job, which may start a worker, and of those after it.
 
@@ -92,10 +91,9 @@ def worker(
     wished = {"prompt": prompt, "width": width, "height": height, "steps": steps}
     given = {name: value for name, value in wished.items() if value is not None}
     runs: list[Run] = []
-    with Gateway(target) as client:
+    with client_of(target) as client:
         for number in range(jobs):
-            body = {"model": model_id, "task": str(task), "input": {**given, "seed": number}}
-            runs.append(_run(client, body, timeout_s=timeout))
+            runs.append(_run(client, model_id, task, {**given, "seed": number}, timeout_s=timeout))
             err().print(f"job {number + 1} of {jobs}: {runs[-1].answered_s:.2f} s", style="dim")
     found = report(runs)
     if as_json:
@@ -170,18 +168,14 @@ def _caption(about: dict[str, Any]) -> str:
     return "\n".join([*said, *(f"not used: {one}" for one in about.get("fallbacks", ()))])
 
 
-def _run(client: Gateway, body: dict[str, Any], *, timeout_s: float) -> Run:
+def _run(client: Client, model: str, task: Task, given: dict[str, Any], *, timeout_s: float) -> Run:
     began = monotonic()
-    accepted = client.submit(body)
-    for event in client.events(accepted.job_id, timeout_s=timeout_s):
-        if event.data.status is Status.READY:
-            return Run(event.data, monotonic() - began)
-        if event.data.status is Status.FAILED:
-            error = event.data.error
-            raise JobFailedError(
-                error.detail if error else "The job failed without a reason.",
-                hint=error.hint if error else "",
-                code=error.code if error else None,
-            )
-    detail = "The events ended before the job did."
-    raise JobFailedError(detail)
+    accepted = client.submit(model, given, task=task)
+    told: list[EventData] = []
+
+    def note(update: Update) -> None:
+        if isinstance(update, Event):
+            told.append(update.data)
+
+    client.wait(accepted.job_id, on_update=note, timeout_s=timeout_s)
+    return Run(told[-1], monotonic() - began)

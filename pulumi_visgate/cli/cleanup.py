@@ -12,11 +12,11 @@ from rich.table import Table
 
 from pulumi_visgate.aws_prices import HOURS_A_MONTH
 from pulumi_visgate.cli.console import err, out, redactor
-from pulumi_visgate.cli.errors import UsageError
 from pulumi_visgate.cli.leftovers import Leftover, at_runpod
 from pulumi_visgate.cli.leftovers_aws import AwsAccount, in_aws, region_of
 from pulumi_visgate.cli.stack import Stack, stack_environment
-from pulumi_visgate.cli.target import KEY_ENV
+from pulumi_visgate.client.address import KEY_ENV
+from pulumi_visgate.client.errors import UsageError
 from pulumi_visgate.errors import VisgateError
 from pulumi_visgate.runpod.client import API_URL, RunpodClient
 from pulumi_visgate.runpod.errors import NotFound

@@ -17,7 +17,7 @@ import typer
 from rich.text import Text
 
 from pulumi_visgate.cli.console import err, out, redactor
-from pulumi_visgate.cli.errors import UsageError
+from pulumi_visgate.client.errors import UsageError
 from pulumi_visgate.errors import VisgateError
 from pulumi_visgate.preview import plain
 from pulumi_visgate.preview.digest import PreviewError, parse_digest, read_violations

@@ -1,26 +1,27 @@
 """`visgate e2e`: the same steps through any stack that is up, on the laptop or in real accounts."""
 
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Generator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, Any
+from typing import Annotated, Any, Unpack
 
 import httpx
 import typer
 from pydantic import SecretStr
 
 from pulumi_visgate.cli.console import err
-from pulumi_visgate.cli.errors import UsageError
-from pulumi_visgate.cli.gateway import AcceptedJob, Gateway
 from pulumi_visgate.cli.generate import file_stem
 from pulumi_visgate.cli.stack import Stack, stack_environment
 from pulumi_visgate.cli.steps import Steps
-from pulumi_visgate.cli.target import KEY_ENV, Target, is_on_this_machine
+from pulumi_visgate.client import Client, JobOptions, SubmittedJob
+from pulumi_visgate.client.address import KEY_ENV, is_on_this_machine
+from pulumi_visgate.client.errors import UsageError
 from pulumi_visgate.errors import VisgateError
 from visgate_contract.events import Artifact, Event, Status
+from visgate_contract.tasks import Text2ImgInput
 
 SIDE_PX = 256
 WARM_S = 2.0
@@ -52,11 +53,10 @@ class Wish:
     side_px: int = SIDE_PX
     steps: int | None = None
 
-    def body(self) -> dict[str, Any]:
-        """Return the body of `POST /v1/jobs`."""
-        given = {"prompt": self.prompt, "width": self.side_px, "height": self.side_px, "seed": self.seed}
-        more = {} if self.steps is None else {"steps": self.steps}
-        return {"model": self.model_id, "task": "text2img", "input": given | more}
+    def input(self) -> Text2ImgInput:
+        """Return the input of the job."""
+        side = self.side_px
+        return Text2ImgInput(prompt=self.prompt, width=side, height=side, seed=self.seed, steps=self.steps)
 
 
 def e2e(
@@ -89,7 +89,7 @@ def e2e(
         raise UsageError(detail, hint="Export your Runpod API key; never pass it as an option.")
     probe(told, url)
     strict = is_on_this_machine(url) if same_bytes is None else same_bytes
-    with Gateway(Target(url, SecretStr(key))) as gateway:
+    with Client(url, SecretStr(key)) as gateway:
         make_two(told, gateway, wish, Path.cwd() / f"{file_stem(prompt)}.png", same_bytes=strict)
     with told.step("looking for drift") as done:
         found.expect_no_changes()
@@ -141,7 +141,7 @@ def probe(told: Steps, url: str) -> None:
         done("gateway ready, and closed to callers without a key")
 
 
-def make_two(told: Steps, gateway: Gateway, wish: Wish, picture: Path, *, same_bytes: bool) -> None:
+def make_two(told: Steps, gateway: Client, wish: Wish, picture: Path, *, same_bytes: bool) -> None:
     """Make a picture, save and check it, and make it again from the warm endpoint.
 
     Args:
@@ -159,7 +159,7 @@ def make_two(told: Steps, gateway: Gateway, wish: Wish, picture: Path, *, same_b
     again(told, gateway, wish, first=first, same_bytes=same_bytes)
 
 
-def follow_first(told: Steps, gateway: Gateway, wish: Wish, *, receiver: Any = None) -> Artifact:
+def follow_first(told: Steps, gateway: Client, wish: Wish, *, receiver: Any = None) -> Artifact:
     """Send the first request and follow it to its picture, by its webhooks alone where there is a receiver.
 
     Args:
@@ -172,12 +172,12 @@ def follow_first(told: Steps, gateway: Gateway, wish: Wish, *, receiver: Any = N
         E2eError: The job failed, or told something wrong.
     """
     with told.step("sending a request") as done:
-        accepted = _submit(gateway, wish, webhook_url=receiver.url if receiver else None)
+        options: JobOptions = {"webhook_url": receiver.url} if receiver else {}
+        accepted = _submit(gateway, wish, **options)
         done(f"request accepted: {accepted.status} ({accepted.job_id})")
     started = perf_counter()
     with ExitStack() as stack:
-        events = _delivered(receiver) if receiver else gateway.events(accepted.job_id, timeout_s=COLD_S)
-        stack.callback(getattr(events, "close", lambda: None))
+        events = stack.enter_context(closing(_delivered(receiver) if receiver else _events(gateway, accepted)))
         for event in events:
             data = event.data
             progress = f" {data.progress.step}/{data.progress.steps}" if data.progress else ""
@@ -195,7 +195,13 @@ def follow_first(told: Steps, gateway: Gateway, wish: Wish, *, receiver: Any = N
     raise E2eError(detail, hint="The worker's log says more: `visgate local logs`, or Runpod's console.")
 
 
-def _delivered(receiver: Any) -> Iterator[Event]:
+def _events(gateway: Client, accepted: SubmittedJob) -> Generator[Event, None, None]:
+    for update in gateway.events(accepted.job_id, timeout_s=COLD_S):
+        if isinstance(update, Event):
+            yield update
+
+
+def _delivered(receiver: Any) -> Generator[Event, None, None]:
     for delivery in receiver.deliveries(timeout_s=COLD_S):
         if not delivery.verified or delivery.event is None:
             detail = "A webhook arrived whose signature is not right."
@@ -203,7 +209,7 @@ def _delivered(receiver: Any) -> Iterator[Event]:
         yield delivery.event
 
 
-def save(told: Steps, gateway: Gateway, artifact: Artifact, picture: Path, *, side_px: int) -> None:
+def save(told: Steps, gateway: Client, artifact: Artifact, picture: Path, *, side_px: int) -> None:
     """Download a picture by its CDN link, and see that it is what was asked for."""
     with told.step("downloading") as done:
         gateway.download(artifact, picture)
@@ -236,7 +242,7 @@ def check_picture(file: Path, *, side_px: int = SIDE_PX) -> None:
         raise E2eError(detail)
 
 
-def again(told: Steps, gateway: Gateway, wish: Wish, *, first: Artifact, same_bytes: bool) -> None:
+def again(told: Steps, gateway: Client, wish: Wish, *, first: Artifact, same_bytes: bool) -> None:
     """Send the same request again: it must be warm, and answered fast.
 
     Args:
@@ -257,12 +263,8 @@ def again(told: Steps, gateway: Gateway, wish: Wish, *, first: Artifact, same_by
     if accepted.status != "warm_ready" or answered_s >= WARM_S:
         detail = f"The second request was answered {accepted.status} after {answered_s:.2f} s."
         raise E2eError(detail, hint=f"warm_ready in under {WARM_S:.0f} s is expected; is the machine very busy?")
-    *_, ready = gateway.events(accepted.job_id, timeout_s=COLD_S)
+    second = gateway.wait(accepted.job_id, timeout_s=COLD_S).artifacts[0]
     seconds = perf_counter() - started
-    if not ready.data.artifacts:
-        detail = f"The second job failed: {ready.data.error.detail if ready.data.error else 'without a reason'}"
-        raise E2eError(detail)
-    second = ready.data.artifacts[0]
     if second.sha256 == first.sha256:
         told.done(f"same seed, same bytes: SHA-256 {second.sha256[:16]}…", seconds)
     elif same_bytes:
@@ -273,5 +275,5 @@ def again(told: Steps, gateway: Gateway, wish: Wish, *, first: Artifact, same_by
         told.done("second picture there, of other bytes than the first", seconds)
 
 
-def _submit(gateway: Gateway, wish: Wish, *, webhook_url: str | None = None) -> AcceptedJob:
-    return gateway.submit(wish.body() | ({"webhook_url": webhook_url} if webhook_url else {}))
+def _submit(gateway: Client, wish: Wish, **options: Unpack[JobOptions]) -> SubmittedJob:
+    return gateway.submit(wish.model_id, wish.input(), **options)

@@ -1,7 +1,6 @@
 """`visgate local up|down|status|logs|env`."""
 
 import os
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pulumi_visgate.cli.console import err, out, redactor
+from pulumi_visgate.cli.options import AsJson
 
 if TYPE_CHECKING:
     from pulumi_visgate.local.cloud import DownReport
@@ -21,13 +21,6 @@ app = typer.Typer(help="The laptop's cloud: Runpod emulator, S3 server, CDN rout
 
 _STYLES = {"running": "green", "not answering": "yellow", "stopped": "red"}
 _KIB = 1024
-
-
-class Format(StrEnum):
-    """How to print."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 @app.command()
@@ -83,13 +76,13 @@ def say_what_is_down(report: "DownReport") -> None:
 
 
 @app.command()
-def status(*, output: Annotated[Format, typer.Option("--output", "-o", help="How to print.")] = Format.TABLE) -> None:
+def status(*, as_json: AsJson = False) -> None:
     """Show each process; exit status 3 when one is not running."""
     from pulumi_visgate.local import cloud  # noqa: PLC0415 - needs the [local] extra
 
     home = _home()
     parts = cloud.status(home)
-    if output is Format.JSON:
+    if as_json:
         out().print_json(data=[{"name": p.name, "state": p.state, "url": p.url, "pid": p.pid} for p in parts])
     else:
         _print_status(home)

@@ -9,10 +9,10 @@ from pydantic import SecretStr
 
 from pulumi_visgate.cli.console import err
 from pulumi_visgate.cli.e2e import Wish, again, follow_first, gateway_url, save
-from pulumi_visgate.cli.gateway import Gateway
 from pulumi_visgate.cli.generate import file_stem
 from pulumi_visgate.cli.steps import Steps
 from pulumi_visgate.cli.target import LOCAL_MODEL, Target
+from pulumi_visgate.client import Client
 from pulumi_visgate.errors import VisgateError
 from pulumi_visgate.local import cloud
 from pulumi_visgate.local.engine import Changes, Engine
@@ -60,7 +60,7 @@ def quickstart(*, prompt: str = PROMPT, seed: int = SEED) -> Path:
         done(f"stack up: {changes.total} resources ({changes['create']} created, {changes['same']} unchanged)")
     target = Target(gateway_url(engine.outputs()), SecretStr(report.environment["RUNPOD_API_KEY"]), LOCAL_MODEL)
     picture = project / f"{file_stem(prompt)}.png"
-    with Gateway(target) as gateway, receiving(gateway.webhook_secret()) as receiver:
+    with Client(target.url, target.key) as gateway, receiving(gateway.webhook_secret()) as receiver:
         wish = Wish(LOCAL_MODEL, prompt, seed, steps=STEPS)
         first = follow_first(steps, gateway, wish, receiver=receiver)
         save(steps, gateway, first, picture, side_px=wish.side_px)

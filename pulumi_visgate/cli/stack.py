@@ -13,7 +13,7 @@ from typing import Any, Self
 import yaml
 
 from pulumi_visgate.cli.console import redactor
-from pulumi_visgate.cli.errors import UsageError
+from pulumi_visgate.client.errors import UsageError
 from pulumi_visgate.errors import VisgateError
 
 PROJECT_FILE = "Pulumi.yaml"

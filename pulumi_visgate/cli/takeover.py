@@ -16,9 +16,9 @@ from pulumi.dynamic.dynamic import serialize_provider
 from rich.table import Table
 
 from pulumi_visgate.cli.console import err, out
-from pulumi_visgate.cli.errors import UsageError
 from pulumi_visgate.cli.program import env_key, program
 from pulumi_visgate.cli.stack import Stack
+from pulumi_visgate.client.errors import UsageError
 from pulumi_visgate.resources._export import Exported, NotTaken, export
 from pulumi_visgate.resources._kinds import Kind
 from pulumi_visgate.resources._provider import SECRET_SIGNATURE, SIGNATURE_KEY

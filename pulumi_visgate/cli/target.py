@@ -3,16 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from pulumi_visgate.cli.errors import UsageError
+from pulumi_visgate.client.address import GATEWAY_URL_ENV, KEY_ENV, checked_url
+from pulumi_visgate.client.errors import UsageError
 
-GATEWAY_URL_ENV = "VISGATE_GATEWAY_URL"
-KEY_ENV = "RUNPOD_API_KEY"
 LOCAL_MODEL = "visgate/tiny-sd"
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,28 +44,12 @@ class Target:
             detail = "No gateway is known: neither --gateway nor VISGATE_GATEWAY_URL is given, and none runs here."
             raise UsageError(detail, hint="`make up` starts one on this machine.")
         is_local = local is not None and url in {"", local}
-        url = url or local or ""
-        _require_private(url)
+        url = checked_url(url or local, {})
         key = environ.get(KEY_ENV) or (_local_key() if is_local else "")
         if not key:
             detail = f"{KEY_ENV} is not set."
             raise UsageError(detail, hint="Export your Runpod API key; never pass it as an option.")
         return cls(url, SecretStr(key), LOCAL_MODEL if is_local else None)
-
-
-def is_on_this_machine(url: str) -> bool:
-    """Tell whether a URL does not leave this machine."""
-    return urlsplit(url).hostname in _LOOPBACK
-
-
-def _require_private(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme == "https" and parts.hostname:
-        return
-    if parts.scheme == "http" and parts.hostname in _LOOPBACK:
-        return
-    detail = "The gateway's URL must be https, or http on this machine: your Runpod API key travels in every request."
-    raise UsageError(detail, hint=f"Correct --gateway or {GATEWAY_URL_ENV}.")
 
 
 def _local_gateway(environ: Mapping[str, str], folder: Path) -> str | None:

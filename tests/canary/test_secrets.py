@@ -12,10 +12,8 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
-from pulumi_visgate.cli.gateway import Gateway
-from pulumi_visgate.cli.target import Target
+from pulumi_visgate.client import Client
 from pulumi_visgate.local.home import Home
 from pulumi_visgate.local.receiver import receiving
 from pulumi_visgate.runpod.client import RunpodClient
@@ -99,7 +97,7 @@ def the_gateway(found: Evidence, stack: Any) -> None:
     for which in ("Runpod key", "another Runpod key"):
         key = found.secrets[which]
         with (
-            Gateway(Target(outputs["gateway_url"], SecretStr(key))) as gateway,
+            Client(outputs["gateway_url"], key) as gateway,
             receiving(gateway.webhook_secret()) as receiver,
         ):
             headers = {"authorization": f"Bearer {key}", "x-hf-token": hf_token}

@@ -38,7 +38,7 @@ START_S = 60.0
 WORKER = """
 import os, time
 from datetime import UTC, datetime
-import runpod
+import hashlib, runpod
 from visgate_contract.events import Artifact, Event, EventData, LoadProgress, Progress, Status, Timings
 from visgate_contract.jobs import JobInput, JobProgress, JobResult
 from visgate_contract.signing import JobRef
@@ -62,11 +62,14 @@ def handler(job):
     if given.params.prompt == "load":
         tell(Status.PROGRESS, loading=LoadProgress(source="s3", done_bytes=1_000_000, total_bytes=5_000_000))
     while given.params.prompt in ("wait", "load") and time.monotonic() < deadline:
-        time.sleep(0.05)
+        time.sleep(0.2)
+        # The SDK sends each from a thread of its own, so an older one may have come last.
+        runpod.serverless.progress_update(job, JobProgress(events=tuple(events)).model_dump(mode="json"))
     tell(Status.PROGRESS, progress=Progress(step=1, steps=1))
-    tell(Status.READY)
+    digest = hashlib.sha256(b"picture").hexdigest()
     made = tuple(Artifact(url=upload.cdn_url, content_type="image/png", width=512, height=512, size_bytes=7,
-        sha256="0" * 64, seed=(given.params.seed or 0) + n) for n, upload in enumerate(given.uploads))
+        sha256=digest, seed=(given.params.seed or 0) + n) for n, upload in enumerate(given.uploads))
+    tell(Status.READY, artifacts=made, timings=Timings(generate_s=0.5))
     return JobResult(task_id=given.task_id, artifacts=made, timings=Timings(generate_s=0.5),
         events=tuple(events)).to_runpod()
 
@@ -252,6 +255,28 @@ class Tls:
 def tls(tmp_path: Path) -> Iterator[Tls]:
     with Tls(tmp_path) as endpoint:
         yield endpoint
+
+
+@pytest.fixture
+def cdn() -> Iterator[str]:
+    """Serves what the scripted worker says that it delivers, at every address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-length", "7")
+            self.end_headers()
+            self.wfile.write(b"picture")
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/artifacts"
+        server.shutdown()
+        thread.join(20)
 
 
 @pytest.fixture

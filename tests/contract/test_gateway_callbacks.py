@@ -4,10 +4,8 @@ import io
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
-from pulumi_visgate.cli.gateway import Gateway
-from pulumi_visgate.cli.target import Target
+from pulumi_visgate.client import Client
 from pulumi_visgate.local.receiver import Receiver, receiving
 from visgate_contract.events import EventData, Status
 
@@ -18,7 +16,7 @@ NO_WORKER = "tests/an-image-that-nobody-has"
 
 
 def secret_of(gateway: Any, key: str) -> str:
-    with Gateway(Target(gateway.url, SecretStr(key))) as client:
+    with Client(gateway.url, key) as client:
         return client.webhook_secret()
 
 

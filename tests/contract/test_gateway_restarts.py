@@ -13,10 +13,8 @@ from typing import Any
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
-from pulumi_visgate.cli.gateway import Gateway
-from pulumi_visgate.cli.target import Target
+from pulumi_visgate.client import Client
 from pulumi_visgate.local.emulator.testing import EmulatorServer
 from pulumi_visgate.local.receiver import Receiver, receiving
 from visgate_contract.events import EventData, Status
@@ -99,7 +97,7 @@ def test_no_event_is_lost_and_no_second_endpoint_made(start_gateway: Any, runpod
     prompt = dice.choice(WORDS)
     restarting = Restarting(start_gateway, dice)
     url = restarting.gateway.url
-    with Gateway(Target(url, SecretStr(key))) as client:
+    with Client(url, key) as client:
         secret = client.webhook_secret()
     with receiving(secret) as receiver:
         body = {"model": MODEL, "input": {"prompt": prompt}, "webhook_url": receiver.url}

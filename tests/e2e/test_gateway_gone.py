@@ -5,10 +5,8 @@ from typing import Any
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
-from pulumi_visgate.cli.gateway import Gateway
-from pulumi_visgate.cli.target import Target
+from pulumi_visgate.client import Client
 from pulumi_visgate.local.receiver import receiving
 from visgate_contract.events import Status
 
@@ -33,11 +31,9 @@ def stop_gateway(cloud: dict[str, str]) -> None:
 def test_a_job_ends_with_its_events_delivered_though_the_gateway_is_gone(local_stack: Stack) -> None:
     stack, _ = local_stack
     cloud, url = stack.cloud(), outputs(stack)["gateway_url"]
-    target = Target(url, SecretStr(stack.key))
     wished = {"prompt": "a lighthouse", "width": 64, "height": 64, "steps": 4, "seed": 1}
-    with Gateway(target) as gateway, receiving(gateway.webhook_secret()) as receiver:
-        body = {"model": "visgate/tiny-sd", "task": "text2img", "input": wished, "webhook_url": receiver.url}
-        accepted = gateway.submit(body)
+    with Client(url, stack.key) as gateway, receiving(gateway.webhook_secret()) as receiver:
+        accepted = gateway.submit("visgate/tiny-sd", wished, webhook_url=receiver.url)
         stop_gateway(cloud)
         with pytest.raises(httpx.ConnectError):
             httpx.get(f"{url}/healthz", trust_env=False)
@@ -56,7 +52,6 @@ def test_a_job_ends_with_its_events_delivered_though_the_gateway_is_gone(local_s
 
     # The stack sees that its gateway is gone, starts another, and that one knows the job by its id alone.
     stack.pulumi("up", "--stack", "local", "--yes", "--skip-preview", "--refresh")
-    with Gateway(Target(outputs(stack)["gateway_url"], SecretStr(stack.key))) as successor:
-        events = list(successor.events(accepted.job_id, timeout_s=60))
-    assert events[-1].data.artifacts[0].url == link
+    with Client(outputs(stack)["gateway_url"], stack.key) as successor:
+        assert successor.wait(accepted.job_id, timeout_s=60).artifacts[0].url == link
     stack.pulumi("preview", "--stack", "local", "--expect-no-changes")

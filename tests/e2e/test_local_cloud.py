@@ -21,7 +21,7 @@ from pulumi_visgate.local.state import CloudState
 
 
 def parts(stack: Any) -> dict[str, dict[str, Any]]:
-    shown = stack.run("visgate", "local", "status", "-o", "json", check=False).stdout
+    shown = stack.run("visgate", "local", "status", "--json", check=False).stdout
     return {part["name"]: part for part in json.loads(shown)}
 
 

@@ -68,6 +68,7 @@ class FakeGateway:
             return self.problem[0], "application/problem+json", json.dumps(self.problem[1]).encode()
         if (method, path) == ("POST", "/v1/jobs"):
             answer = {"status": "accepted_cold", "task_id": TASK_ID, "job_id": "job_e_j_0", "links": {}}
+            answer |= {"endpoint_id": "e", "model": "m/x", "task": "text2img"}
             return 202, "application/json", json.dumps(answer).encode()
         if path == "/v1/jobs/job_e_j_0/events":
             return 200, "text/event-stream", self._stream(int(headers.get("last-event-id", -1)))

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pulumi_visgate.cli.generate import file_stem, files
+from pulumi_visgate.cli.generate import file_stem
+from pulumi_visgate.cli.progress import numbered
 
 Visgate = Callable[..., int]
 
@@ -141,6 +142,53 @@ def test_a_prompt_becomes_a_file_name(prompt: str) -> None:
 
 
 def test_several_pictures_are_numbered(artifact: Any) -> None:
-    assert files(Path("a.png"), "x", (artifact, artifact)) == [Path("a.png"), Path("a-2.png")]
+    assert numbered(Path("a.png"), "x", (artifact, artifact)) == [Path("a.png"), Path("a-2.png")]
     jpeg = artifact.model_copy(update={"content_type": "image/jpeg"})
-    assert files(None, "a b", (jpeg,)) == [Path("visgate-a-b.jpg")]
+    assert numbered(None, "visgate-a-b", (jpeg,)) == [Path("visgate-a-b.jpg")]
+
+
+def test_what_has_no_option_is_an_input(visgate: Visgate, good_gateway: Any, tmp_path: Path) -> None:
+    (tmp_path / "in.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    inputs = ["-i", "strength=0.5", "-i", "scheduler=euler", "--image", "in.png"]
+    place = ["--region", "EU", "--max-cost", "0.5"]
+    assert visgate("generate", "x", "--gateway", good_gateway.url, "--model", "m/x", *inputs, *place) == 0
+    body = json.loads(good_gateway.requests[0][3])
+    image = "data:image/png;base64,iVBORw0KGgo="
+    assert body == {
+        "model": "m/x",
+        "task": "image2img",
+        "region": "EU",
+        "max_cost_usd": 0.5,
+        "input": {"prompt": "x", "image": image, "strength": 0.5, "scheduler": "euler"},
+    }
+
+
+def test_an_input_without_a_value_is_said(
+    visgate: Visgate, good_gateway: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert visgate("generate", "x", "--gateway", good_gateway.url, "--model", "m/x", "-i", "strength") == 1
+    assert "NAME=VALUE" in capsys.readouterr().err
+    assert good_gateway.requests == []
+
+
+def test_a_token_that_is_not_there_is_said(
+    visgate: Visgate, good_gateway: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    assert visgate("generate", "x", "--gateway", good_gateway.url, "--model", "m/x", "--hf-token") == 1
+    assert "HF_TOKEN is not set" in capsys.readouterr().err
+
+
+def test_a_picture_is_opened_when_asked(
+    visgate: Visgate, good_gateway: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened: list[str] = []
+
+    def launch(file: str) -> int:
+        opened.append(file)
+        return 1
+
+    monkeypatch.setattr("typer.launch", launch)
+    assert visgate("generate", "x", "--gateway", good_gateway.url, "--model", "m/x", "-o", "a.png", "--open") == 0
+    assert opened == ["a.png"]
+    assert "cannot be opened here" in capsys.readouterr().err
