@@ -114,6 +114,10 @@ schema: setup ## write components/schema.json, from which other languages genera
 pipelines: setup ## write what the pipelines of the installed diffusers take; after another diffusers
 	@.venv/bin/python -m tools.pipelines
 
+.PHONY: local-model
+local-model: setup ## train the local stack's model, which draws shapes in colours: some 15 minutes on two cores
+	@.venv/bin/python -m tools.local_models.train stacks/models/visgate/tiny-sd
+
 .PHONY: lock
 lock: setup ## write the pinned requirements of both images from uv.lock
 	@export="$(UV) export --quiet --frozen --no-dev --no-emit-workspace --no-header --no-annotate"

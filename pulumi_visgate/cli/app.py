@@ -64,7 +64,7 @@ def doctor() -> None:
 
 @app.command(rich_help_panel=MACHINE)
 def quickstart(
-    prompt: Annotated[str, typer.Option(help="What to draw.")] = "a red fox",
+    prompt: Annotated[str, typer.Option(help="What to draw.")] = "a red circle on white",
     seed: Annotated[int, typer.Option(help="Same seed, same picture.", min=0)] = 7,
 ) -> None:
     """Bring up everything on this machine and generate two pictures: what `make up` runs."""

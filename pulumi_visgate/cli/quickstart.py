@@ -1,8 +1,9 @@
 """`visgate quickstart`: everything on this machine, and two pictures to show for it. `make up` runs this."""
 
 import os
-import subprocess
-import sys
+import shutil
+import tempfile
+from hashlib import sha256
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -22,8 +23,8 @@ from pulumi_visgate.local.state import CloudState
 
 STEPS = 8
 SEED = 7
-PROMPT = "a red fox"
-_MODEL_S = 300
+PROMPT = "a red circle on white"
+_MODELS = Path("stacks/models")
 
 
 class QuickstartError(VisgateError):
@@ -52,8 +53,8 @@ def quickstart(*, prompt: str = PROMPT, seed: int = SEED) -> Path:
     engine = Engine.of(home, report.state, project=project, environ=os.environ, say=steps.aside)
     with steps.step("asking for the engine") as done:
         done(f"engine ready: pulumi {engine.version()}")
-    with steps.step("making a tiny model") as done:
-        model_folder = make_tiny_model(home)
+    with steps.step("placing the model") as done:
+        model_folder = place_model(home, project)
         done(f"model ready: {LOCAL_MODEL} in {_short(model_folder, project)}")
     with steps.step("bringing up the stack") as done:
         changes = bring_up(engine)
@@ -69,23 +70,33 @@ def quickstart(*, prompt: str = PROMPT, seed: int = SEED) -> Path:
     return picture
 
 
-def make_tiny_model(home: Home) -> Path:
-    """Make the local model unless it is there (a few MB, in the diffusers folder format).
+def place_model(home: Home, project: Path) -> Path:
+    """Copy the local model, which draws shapes in colours, to where the local hub looks; the same is not copied again.
 
     Args:
         home: Where it goes.
+        project: Where it comes from.
 
     Raises:
-        QuickstartError: It could not be made.
+        QuickstartError: It is not there.
     """
-    folder = home.models / LOCAL_MODEL
-    command = [sys.executable, "-m", "visgate_worker.tiny_model", str(folder)]
-    made = subprocess.run(command, capture_output=True, text=True, timeout=_MODEL_S, check=False)  # noqa: S603 - own module
-    if made.returncode != 0:
-        end = "\n".join(made.stderr.splitlines()[-10:])
-        detail = f"The tiny model could not be made:\n{end}"
-        raise QuickstartError(detail, hint="`visgate doctor` says what is missing; `make setup` installs it.")
+    source, folder = project / _MODELS / LOCAL_MODEL, home.models / LOCAL_MODEL
+    if not (source / "model_index.json").is_file():
+        detail = f"There is no model in {source}."
+        raise QuickstartError(detail, hint="Run it in a checkout of pulumi-visgate; `make local-model` trains it anew.")
+    if _content(source) != _content(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".model-", dir=folder.parent) as scratch:
+            new = shutil.copytree(source, Path(scratch) / "new")
+            if folder.exists():
+                folder.rename(Path(scratch) / "old")
+            new.rename(folder)
     return folder
+
+
+def _content(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): sha256(path.read_bytes()).digest() for path in files}
 
 
 def bring_up(engine: Engine) -> Changes:
@@ -107,7 +118,7 @@ def _print_ways_on(steps: Steps, target: Target, home: Home, state: CloudState) 
     steps.note(f"gateway   {target.url}/docs")
     steps.note(f"CDN       {state.url('host')}/cdn")
     steps.note(f"logs      visgate local logs -f      ({_short(home.logs, Path.cwd())})")
-    steps.note('next      .venv/bin/visgate generate "a blue whale"      or      make down')
+    steps.note('next      .venv/bin/visgate generate "a blue square"      or      make down')
 
 
 def _short(path: Path, base: Path) -> str:

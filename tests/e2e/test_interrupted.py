@@ -12,6 +12,7 @@ import httpx
 import psutil
 import pytest
 
+from pulumi_visgate.cli.quickstart import place_model
 from pulumi_visgate.local.home import Home
 from pulumi_visgate.local.processes import end_all, members
 
@@ -45,7 +46,7 @@ def test_a_killed_up_leaves_nothing_twice_and_teardown_leaves_nothing(
     stack = empty_project
     stack.run("visgate", "local", "up")
     home = Home(stack.home)
-    stack.run("python", "-m", "visgate_worker.tiny_model", str(home.models / "visgate" / "tiny-sd"))
+    place_model(home, stack.project)
     cloud = stack.cloud()
     stack.pulumi("stack", "init", "local")
     admin = f"{cloud['RUNPOD_API_URL']}/admin"

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.e2e.pictures import Rgb, look
+
+RED, BLUE, WHITE = (219, 31, 36), (28, 74, 209), (252, 252, 252)
 SECONDS = r"\s+\d+\.\d\d s$"
 
 Stack = tuple[Any, str]
@@ -25,7 +28,7 @@ Stack = tuple[Any, str]
         r"✓ webhook #1 started, signature verified",
         r"✓ webhook #\d+ progress \d/8, signature verified",
         r"✓ webhook #\d+ ready, signature verified",
-        r"✓ file saved: visgate-a-red-fox\.png \(256 x 256 PNG\)",
+        r"✓ file saved: visgate-a-red-circle-on-white\.png \(256 x 256 PNG\)",
         r"✓ second request answered: warm_ready",
         r"✓ same seed, same bytes",
     ],
@@ -44,10 +47,32 @@ def test_the_events_come_in_order_and_end_once(local_stack: Stack) -> None:
 
 
 def test_the_picture_is_a_whole_png_of_the_asked_size(local_stack: Stack) -> None:
-    with Image.open(local_stack[0].project / "visgate-a-red-fox.png") as picture:
+    with Image.open(local_stack[0].project / "visgate-a-red-circle-on-white.png") as picture:
         picture.load()
         assert (picture.format, picture.size) == ("PNG", (256, 256))
-        assert len(picture.convert("RGB").getcolors(maxcolors=256 * 256) or []) > 100
+
+
+def test_a_red_circle_on_white_is_red_and_round_and_on_white(local_stack: Stack) -> None:
+    seen = look(local_stack[0].project / "visgate-a-red-circle-on-white.png")
+    assert_near(seen.colour, RED)
+    assert_near(seen.ground, WHITE)
+    assert seen.roundness > 0.9 > seen.squareness
+    assert 0.1 < seen.part < 0.4
+
+
+def test_a_blue_square_is_blue_and_square(local_stack: Stack) -> None:
+    stack, _ = local_stack
+    options = ["--steps", "8", "--seed", "2", "-o", "square.png"]
+    stack.run("visgate", "generate", "a blue square", *options)
+    seen = look(stack.project / "square.png")
+    assert_near(seen.colour, BLUE)
+    assert min(seen.ground) > 200  # none is asked for, and pale ones are drawn then
+    assert seen.squareness > 0.88 > seen.roundness
+    assert 0.1 < seen.part < 0.4
+
+
+def assert_near(colour: Rgb, wanted: Rgb) -> None:
+    assert max(abs(one - other) for one, other in zip(colour, wanted, strict=True)) < 40, colour
 
 
 def test_a_preview_right_after_is_empty(local_stack: Stack) -> None:
@@ -58,7 +83,7 @@ def test_generate_gives_the_same_bytes_for_the_same_seed(local_stack: Stack) -> 
     stack, _ = local_stack
     for name, seed in (("one", 5), ("two", 5), ("other", 6)):
         options = ["--width", "128", "--height", "64", "--steps", "2", "--seed", str(seed), "-o", f"{name}.png"]
-        done = stack.run("visgate", "generate", "a blue whale", *options)
+        done = stack.run("visgate", "generate", "a green star", *options)
         assert re.search(r"^http://127\.0\.0\.1:\d+/cdn/\S+/0\.png$", done.stdout, re.MULTILINE)
     one, two, other = (digest(stack.project / f"{name}.png") for name in ("one", "two", "other"))
     assert one == two != other
@@ -99,13 +124,13 @@ def digest(file: Path) -> str:
 
 def test_e2e_makes_the_same_steps_through_a_stack_that_is_up(local_stack: Stack) -> None:
     stack, _ = local_stack
-    said = stack.run("visgate", "e2e", "--stack", "local", "--prompt", "a blue whale", "--steps", "2").stdout
+    said = stack.run("visgate", "e2e", "--stack", "local", "--prompt", "a green star", "--steps", "2").stdout
     for line in (
         r"✓ stack local: gateway http://127\.0\.0\.1:\d+",
         r"✓ gateway ready, and closed to callers without a key",
         r"✓ request accepted: \w+ \(job_\S+\)",
         r"✓ event #\d+ ready",
-        r"✓ file saved: visgate-a-blue-whale\.png \(256 x 256 PNG\)",
+        r"✓ file saved: visgate-a-green-star\.png \(256 x 256 PNG\)",
         r"✓ second request answered: warm_ready",
         r"✓ same seed, same bytes",
         r"✓ a preview right after is empty",
