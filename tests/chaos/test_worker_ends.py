@@ -4,6 +4,7 @@ Everything is the product's and Runpod's own SDK, but the model, which draws not
 """
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -76,17 +77,19 @@ sys.exit(serve.main())
 
 
 class Store:
-    """Object storage."""
+    """Object storage; an upload of a picture may be held."""
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
+        self.go_on = threading.Event()
+        self.go_on.set()
         self.server = Server(self._answer)
 
     def _answer(self, request: Request) -> Answer:
         path = request.path.partition("?")[0]
         if request.method == "PUT":
             self.objects[path] = request.body
-            return Answer()
+            return Answer(before=(lambda: self.go_on.wait(WAIT_S)) if path.endswith(".png") else None)
         found = self.objects.get(path)
         return Answer(status=404) if found is None else Answer(body=found)
 
@@ -185,6 +188,7 @@ def account(runpod_emulator: RunpodEmulator, tmp_path: Path) -> Iterator[Account
     made = Account(runpod_emulator, Store(), tmp_path)
     yield made
     made.close()
+    made.store.go_on.set()
     made.store.server.close()
 
 
@@ -204,6 +208,7 @@ PHASES: dict[str, Callable[[EventData], bool]] = {
     "starting": lambda _: False,
     "loading": lambda data: data.status is Status.STARTED,
     "drawing": lambda data: data.progress is not None and data.progress.step > 0,
+    "uploading": lambda data: data.progress is not None and data.progress.step > 0,
     "telling": lambda data: data.status is Status.READY,
     "idle": lambda data: data.status is Status.READY,
 }
@@ -214,13 +219,18 @@ def test_a_worker_that_is_killed_leaves_a_job_that_ends_as_it_should_and_no_idle
     account: Account, phase: str
 ) -> None:
     account.make(SERVE, env={})
+    if phase == "uploading":
+        account.store.go_on.clear()
     with receiving(SECRET) as receiver:
         began = time.monotonic()
         job = account.submit(receiver.url)
         events = heard(receiver, PHASES[phase]) if phase != "starting" else []
+        if phase == "uploading":
+            account.store.server.until(lambda all_: any(one.path.endswith(".png") for one in all_))
         if phase == "idle":
             account.until_over(job)
         account.kill()
+        account.store.go_on.set()
         assert account.until_over(job) == "COMPLETED"
         busy_s = time.monotonic() - began
         if not any(data.status.is_terminal for data in events):
@@ -232,7 +242,7 @@ def test_a_worker_that_is_killed_leaves_a_job_that_ends_as_it_should_and_no_idle
     ends = [data.attempt for data in events if data.status.is_terminal]
     assert len(ends) == len(set(ends))
     assert sorted(data.sequence for data in events) == [data.sequence for data in events]
-    if phase in {"loading", "drawing"}:
+    if phase in {"loading", "drawing", "uploading"}:
         assert events[-1].attempt == 2
     assert any(path.endswith(".png") for path in account.store.objects)
     assert account.until_quiet() <= busy_s + IDLE_BOUND_S

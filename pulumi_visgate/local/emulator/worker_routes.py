@@ -83,7 +83,8 @@ async def _take(call: Call, worker: Worker, number: int) -> list[Doc]:
         emulator.fleet.ready(worker)
     deadline = asyncio.get_running_loop().time() + emulator.settings.poll_s
     jobs: list[Doc] = []
-    while not (worker.ending or worker.retiring or emulator.closing):
+    process = worker.process  # a request of one that has died must not take the job that it left behind
+    while worker.process is process and not (worker.ending or worker.retiring or emulator.closing):
         while len(jobs) < number and (job := emulator.queue.take(worker.endpoint, worker.id)) is not None:
             emulator.fleet.took(worker, job["id"])
             jobs.append(job)
