@@ -99,11 +99,10 @@ def empty_project(tmp_path: Path) -> Iterator[LocalStack]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a folder in one process of a parallel run: what its tests share is dear to make."""
+    """Keep a folder of units, or a file of another tier, in one process of a parallel run: what they share is dear."""
     for item in items:
         tier, layer, *_ = (*item.path.relative_to(CHECKOUT / "tests").parts, "")
-        stack_or_folder = "stack" if tier in {"e2e", "canary"} else f"{tier}/{layer}" if tier == "unit" else tier
-        item.add_marker(pytest.mark.xdist_group(stack_or_folder))
+        item.add_marker(pytest.mark.xdist_group("stack" if tier in {"e2e", "canary"} else f"{tier}/{layer}"))
         if operation := getattr(item, "operation_label", None):  # schemathesis gives all of its tests one id
             item._nodeid += f"[{operation}]"
     # A parallel run tells tests by their ids and would run only one of several.

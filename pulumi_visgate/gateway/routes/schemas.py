@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import (
     BaseModel,
@@ -200,9 +200,16 @@ class JobRequestBody(WithInput):
     @model_validator(mode="before")
     @classmethod
     def _let_the_deployment_name_the_model(cls, data: Any) -> Any:
-        if isinstance(data, Mapping) and data.get("deployment_id") is not None:
-            return {"model": "", **data}
-        return data
+        if not isinstance(data, Mapping) or data.get("deployment_id") is None or "hf_model_id" in data:
+            return data
+        return {"model": "", **data}
+
+    @model_validator(mode="after")
+    def _needs_a_model_or_a_deployment(self) -> Self:
+        if not self.model and self.deployment_id is None:
+            message = "model must not be empty: name one, or a deployment_id"
+            raise ValueError(message)
+        return self
 
     def asked(self) -> Asked:
         """Return model and place."""

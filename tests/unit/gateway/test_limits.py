@@ -182,11 +182,15 @@ async def test_a_job_goes_to_the_deployment_that_it_names(serve: Any, runpod: An
             "/v1/jobs", json=body, headers={"Authorization": "Bearer rpa_SOMEBODYELSE00000000000000000"}
         )
         other = await client.post("/v1/jobs", json={**body, "model": "acme/other"})
+        others = await client.post("/v1/jobs", json={**body, "hf_model_id": "acme/other"})
+        nobody = await client.post("/v1/jobs", json={"model": "", "input": BODY["input"]})
         task = await client.post("/v1/jobs", json={**body, "input": {"task": "text2video", "prompt": "a fox"}})
     assert (answer.status_code, answer.json()["endpoint_id"], answer.json()["model"]) == (202, second, MODEL)
     assert runpod.bodies["run"][0]["input"]["model_id"] == MODEL
     assert [each.status_code for each in (unknown, foreign)] == [404, 404]
     assert unknown.json()["detail"] == foreign.json()["detail"]
     assert (other.json()["errors"][0]["field"], task.json()["code"]) == ("model", "task_not_supported")
+    assert (others.json()["errors"], nobody.status_code) == (other.json()["errors"], 422)
+    assert "model must not be empty" in nobody.text
     assert runpod.calls["run"] == 1
     assert KEY not in other.text
