@@ -73,12 +73,17 @@ CASES = (
 BY_MODEL = {case.model: case for case in CASES}
 EVERYTHING = tuple((case.model, task) for case in CASES for task in case.tasks)
 
-# Runtimes, and the families with which `tests/unit/worker/runtime` has them draw what the eager pipeline draws.
-_FLUX, _WAN = frozenset({Family.FLUX}), frozenset({Family.WAN})
+# One model of each family, whose other models are built of the same parts.
+FIRST_OF = {
+    case.family: case.model
+    for case in reversed(CASES)
+    if case.family and case.tasks[0] in {Task.TEXT2IMG, Task.TEXT2VIDEO}
+}
+
+# Runtimes, and the families whose tiny pipelines draw with them what they draw without, nearly.
 RUNTIMES = {
-    Recipe(compiled=True): _WAN,
-    Recipe(cache=Cache.FIRST_BLOCK): _FLUX,
-    Recipe(Weights.INT8): _FLUX,
-    Recipe(Weights.CAST): _FLUX,
-    Recipe(placement=Placement.LAYERS): _FLUX,
+    Recipe(cache=Cache.FIRST_BLOCK): frozenset(Family) - {Family.FLUX_2},
+    Recipe(Weights.INT8): frozenset(Family),
+    Recipe(Weights.CAST): frozenset(Family),
+    Recipe(placement=Placement.LAYERS): frozenset(Family),
 }
