@@ -12,7 +12,7 @@ UV_VENV := $(CACHE)/uv
 UV := $(or $(shell command -v uv 2>/dev/null),$(UV_VENV)/bin/uv)
 # `pulumi` finds the programs of the environment and the toolchain first.
 ENTER = export PATH="$(CURDIR)/.venv/bin:$$($(PYTHON3) tools/toolchain.py path):$$PATH"
-MARKED := not gpu and not live and not image
+MARKED := not gpu and not live and not image and not long
 # What the worker's image is built without where only the building is tested.
 DRAWING := accelerate av diffusers ftfy huggingface-hub peft pillow protobuf runpod safetensors sentencepiece torch torchao \
 	torchvision transformers
@@ -70,6 +70,12 @@ test: setup ## every tier: unit, contract, engine, e2e, chaos, canary
 	@$(PYTHON3) tools/toolchain.py ensure yaml
 	$(ENTER)
 	.venv/bin/pytest -m "$(MARKED)" -n 2 --dist loadgroup
+
+.PHONY: test-long
+test-long: setup ## the long tests that `make test` leaves out: more moments, seeds and runtimes of what it tries
+	@$(PYTHON3) tools/toolchain.py ensure yaml
+	$(ENTER)
+	.venv/bin/pytest -m "long and not gpu and not live and not image" -n 2 --dist loadgroup
 
 .PHONY: image-tools
 image-tools: ## what images are built with in tests: Debian's or Ubuntu's packages, as root

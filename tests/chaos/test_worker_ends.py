@@ -204,6 +204,7 @@ def heard(receiver: Receiver, is_it: Callable[[EventData], bool], *, timeout_s: 
     return found
 
 
+LONG = {"starting", "telling", "idle"}
 PHASES: dict[str, Callable[[EventData], bool]] = {
     "starting": lambda _: False,
     "loading": lambda data: data.status is Status.STARTED,
@@ -214,7 +215,9 @@ PHASES: dict[str, Callable[[EventData], bool]] = {
 }
 
 
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize(
+    "phase", [pytest.param(phase, marks=pytest.mark.long) if phase in LONG else phase for phase in PHASES]
+)
 def test_a_worker_that_is_killed_leaves_a_job_that_ends_as_it_should_and_no_idle_second(
     account: Account, phase: str
 ) -> None:

@@ -39,7 +39,7 @@ def account(cloud: dict[str, str]) -> dict[str, Any]:
     return next((found for found in accounts if not found["empty"]), {"empty": True})
 
 
-@pytest.mark.parametrize("what", ["networkVolumes", "endpoints"])
+@pytest.mark.parametrize("what", [pytest.param("networkVolumes", marks=pytest.mark.long), "endpoints"])
 def test_a_killed_up_leaves_nothing_twice_and_teardown_leaves_nothing(
     empty_project: Any, what: str, request: pytest.FixtureRequest
 ) -> None:

@@ -93,6 +93,7 @@ def account(runpod: RunpodClient, runpod_emulator: RunpodEmulator) -> dict[str, 
     }
 
 
+@pytest.mark.long
 def test_what_is_only_read_is_never_touched(
     stack: Stack, runpod_emulator: RunpodEmulator, account: dict[str, str], s3_endpoint: str
 ) -> None:

@@ -126,6 +126,7 @@ def test_an_image_is_built_once_and_endpoints_roll_when_its_digest_changes(
     assert image_of(runpod) == ref
 
 
+@pytest.mark.long
 def test_a_failed_build_shows_its_end_and_leaves_nothing(
     project: Stack, registry: RunningRegistry, runpod: RunpodClient, cache: Path
 ) -> None:
@@ -145,6 +146,7 @@ def test_a_failed_build_shows_its_end_and_leaves_nothing(
     assert runpod.list_endpoints() == []
 
 
+@pytest.mark.long
 def test_an_interrupted_build_leaves_nothing_half_made(
     project: Stack, registry: RunningRegistry, runpod: RunpodClient, cache: Path
 ) -> None:

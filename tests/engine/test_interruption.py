@@ -19,7 +19,7 @@ WarmPool("pool", model_id="acme/tiny", image="acme/worker:1", gpu_pools=["ADA_24
 LATENCY_MS = 400
 
 
-@pytest.mark.parametrize("operation", ["createNetworkVolume", "createEndpoint"])
+@pytest.mark.parametrize("operation", [pytest.param("createNetworkVolume", marks=pytest.mark.long), "createEndpoint"])
 def test_a_killed_up_leaves_no_double(
     stack: Stack, runpod: RunpodClient, runpod_emulator: RunpodEmulator, operation: str
 ) -> None:

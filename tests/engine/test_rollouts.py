@@ -72,6 +72,7 @@ def test_a_new_image_is_waited_for_and_a_broken_one_comes_back_or_fails(stack: S
     assert TOKEN not in back.text + bad.text + stack.exported()
 
 
+@pytest.mark.long
 def test_ctrl_c_while_five_wait_leaves_the_state_right_and_the_next_up_goes_on(
     stack: Stack, runpod: RunpodClient, images: RunpodEmulator
 ) -> None:

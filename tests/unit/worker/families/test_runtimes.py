@@ -58,7 +58,12 @@ def proven(settings: "Settings", recipe: Recipe, kept: Path, monkeypatch: pytest
     return " ".join(one.reason for one in report.fallbacks)
 
 
-@pytest.mark.parametrize("family", FIRST_OF)
+FAMILIES = list(FIRST_OF)
+
+
+@pytest.mark.parametrize(
+    "family", [*FAMILIES[:2], *(pytest.param(family, marks=pytest.mark.long) for family in FAMILIES[2:])]
+)
 def test_a_family_stands_the_runtimes_that_the_docs_say(
     built_family: "Callable[[str], Settings]", tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: Family
 ) -> None:
