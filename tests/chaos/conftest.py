@@ -1,7 +1,9 @@
 """Random sequences: how many, and where one lives. The engine, the emulator and the S3 server are the engine tier's."""
 
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "seed" in metafunc.fixturenames:
         option = metafunc.config.getoption
-        seeds: tuple[int, ...] | range = SHORT
+        seeds: Sequence[Any] = (*SHORT[1:], pytest.param(SHORT[0], marks=pytest.mark.long))
         if (one := option("--seed", None)) is not None:
             seeds = (one,)
         elif number := option("--sequences", None):
