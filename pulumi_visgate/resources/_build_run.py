@@ -112,6 +112,8 @@ def run(
     finally:
         timer.cancel()
         stop(process)
+        if process.stdout:
+            process.stdout.close()
     if late:
         detail = f"{_capital(doing)} took longer than {timeout_s:.0f} s, and was stopped. It said last:\n{_text(tail)}"
         raise BuildFailed(detail, hint="Raise `timeout_s`, or see what it waits for.")
@@ -121,15 +123,12 @@ def run(
 
 
 def stop(process: "subprocess.Popen[str]") -> None:
-    """End a builder and what it started: asked first, then killed."""
+    """End a builder and what it started: asked first, then killed, its children even when it has gone by itself."""
     for ask in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, ask)
         with suppress(subprocess.TimeoutExpired):
             process.wait(_GRACE_S)
-            break
-    if process.stdout:
-        process.stdout.close()
 
 
 def fix_for(tail: Sequence[str]) -> str:

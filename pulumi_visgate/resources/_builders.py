@@ -22,6 +22,7 @@ from visgate_contract.redaction import Redactor
 DOCKER, BUILDAH = "docker", "buildah"
 EPOCH = "0"  # files and history of an image have no date, so that the same content has the same digest anywhere
 _PROBE_S = 20.0
+_ASK_S = 600.0  # asking the store, and clearing it: gigabytes on `vfs` take minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Build:
         arguments: Build arguments.
         secrets: Files that build steps may read and that are in no layer, by id.
         insecure: The registry speaks plain http.
+        is_anew: Ask the registry for the base image, too, even if it is here.
         login: Credentials of the registry; what the machine knows when left out.
     """
 
@@ -50,6 +52,7 @@ class Build:
     arguments: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
     insecure: bool = False
+    is_anew: bool = False
     login: Login | None = field(default=None, repr=False)
 
     @property
@@ -153,8 +156,10 @@ class Buildx:
 
     def _build(self, build: Build) -> list[str]:
         instance = ["--builder", self._instance] if self._instance else []
+        anew = ["--pull"] if build.is_anew else []  # Buildah looks for a newer one by itself
         # An attestation holds the time of the build, so with it no digest would come twice.
-        return [self._program, "buildx", "build", *instance, *build.flags(), "--progress=plain", "--provenance=false"]
+        quiet = ["--progress=plain", "--provenance=false"]
+        return [self._program, "buildx", "build", *instance, *build.flags(), *anew, *quiet]
 
     def _environment(self, scratch: Path, build: Build | None) -> dict[str, str]:
         env = {**os.environ, "SOURCE_DATE_EPOCH": EPOCH}
@@ -226,12 +231,17 @@ class Buildah:
         if driver := os.environ.get("STORAGE_DRIVER"):
             buildah += ["--storage-driver", driver]
         with (around.cache / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                around.report.status("waiting for another build to end")
+                fcntl.flock(lock, fcntl.LOCK_EX)
             _clear(buildah)
             try:
                 yield buildah
             except BuildFailed:
-                _clear(buildah)
+                with suppress(BuildFailed):  # why the build failed is what matters
+                    _clear(buildah)
                 raise
 
     def _forget_others(self, buildah: Sequence[str], build: Build) -> None:
@@ -277,10 +287,14 @@ def _works(command: Sequence[str]) -> bool:
 
 
 def _output(command: Sequence[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_PROBE_S, check=False)  # noqa: S603, ours
+    what = f"{Path(command[0]).name} … {' '.join(command[-3:])}"
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_ASK_S, check=False)  # noqa: S603, ours
+    except subprocess.TimeoutExpired:
+        detail = f"{what} took longer than {_ASK_S:.0f} s, and was stopped."
+        raise BuildFailed(detail, hint="See what keeps the disk busy.") from None
     if done.returncode != 0:
-        what = " ".join(command[-3:])
-        detail = f"{Path(command[0]).name} … {what} failed: {done.stderr.strip()[-400:]}"
+        detail = f"{what} failed: {done.stderr.strip()[-400:]}"
         raise BuildFailed(detail, hint=_build_run.fix_for([done.stderr]))
     return done.stdout.strip()
 

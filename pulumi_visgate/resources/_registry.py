@@ -1,5 +1,6 @@
 """A container registry, asked by the distribution API (OCI distribution-spec 1.1); no Pulumi."""
 
+import hashlib
 import re
 from collections.abc import Generator
 from dataclasses import dataclass, field
@@ -114,15 +115,23 @@ class Registry:
         Raises:
             RegistryError: The registry refused, or does not answer.
         """
-        response = self._get(f"{self._base}/manifests/{reference}")
-        if response.status_code == httpx.codes.NOT_FOUND:
-            return None
-        if not response.is_success:
-            raise self._refused(response)
-        digest = response.headers.get("docker-content-digest") or reference
-        manifest = response.json()
-        layers = [manifest["config"], *manifest["layers"]] if "layers" in manifest else []
-        return Pushed(digest, sum(layer["size"] for layer in layers) if layers else None)
+        try:
+            response = self._get(f"{self._base}/manifests/{reference}")
+            if response.status_code == httpx.codes.NOT_FOUND:
+                return None
+            if not response.is_success:
+                raise self._refused(response)
+            manifest = response.json()
+            layers = [manifest["config"], *manifest["layers"]] if "layers" in manifest else []
+            size_bytes = sum(layer["size"] for layer in layers) if layers else None
+        except (ValueError, KeyError, TypeError):
+            detail = f"{self._repository.host} answered with something that is no registry's."
+            raise RegistryError(detail, hint="Check `repository`, and whether a proxy answers instead.") from None
+        # A registry should send the digest, and need not; it is that of the manifest's bytes.
+        digest = (
+            response.headers.get("docker-content-digest") or f"sha256:{hashlib.sha256(response.content).hexdigest()}"
+        )
+        return Pushed(digest, size_bytes)
 
     def _get(self, url: str) -> httpx.Response:
         passing = retry_if_exception_type(httpx.TransportError)

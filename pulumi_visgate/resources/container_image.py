@@ -162,6 +162,7 @@ class ContainerImageCrud(Crud):
         found = _builders.find(inputs.get("builder"), inputs.get("buildx_builder"))
         if found is None:
             wanted = inputs.get("builder")
+            wanted = "docker with buildx" if wanted == _builders.DOCKER else wanted
             detail = f"builder: {f'there is no {wanted}' if wanted else 'neither docker buildx nor buildah is'} here."
             hint = "Install one, or name an image that was built elsewhere."
             raise BuildFailed(detail, hint=hint)
@@ -198,6 +199,7 @@ def _build(inputs: Properties, repository: Repository, login: Login | None = Non
         arguments=inputs.get("build_args") or {},
         secrets=inputs.get("secrets") or {},
         insecure=_insecure(inputs, repository),
+        is_anew=inputs.get("rebuild") is not None,
         login=login,
     )
 

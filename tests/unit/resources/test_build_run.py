@@ -103,10 +103,11 @@ def test_what_to_do_is_said_where_it_is_known(tmp_path: Path, line: str, fix: st
     assert (fix in failed.value.hint) if fix else failed.value.hint == ""
 
 
-def test_one_that_takes_too_long_is_ended_with_its_children(tmp_path: Path) -> None:
+@pytest.mark.parametrize("start", ["sleep 300", "(trap '' TERM; sleep 300)"])
+def test_one_that_takes_too_long_is_ended_with_its_children(tmp_path: Path, start: str) -> None:
     children = tmp_path / "children"
     with pytest.raises(BuildFailed, match=r"took longer than 1 s"):
-        run(f"sleep 300 & echo $! > {children}; echo waiting; wait", tmp_path / "log", timeout_s=1)
+        run(f"{start} & echo $! > {children}; echo waiting; wait", tmp_path / "log", timeout_s=1)
     assert has_ended(int(children.read_text()))
 
 

@@ -185,3 +185,28 @@ def test_build_steps_need_no_runtime_where_there_is_none(tmp_path: Path, monkeyp
     script(tmp_path / "crun", "#!/bin/sh\n")
     assert _builders._isolation() == []
     assert os.environ["PATH"] == str(tmp_path)
+
+
+def test_a_new_base_image_is_asked_for_when_a_rebuild_is_wanted(
+    docker: Path, build: Build, around: Surroundings, tmp_path: Path
+) -> None:
+    Buildx(str(docker)).publish(build, around)
+    assert "--pull" not in (tmp_path / "told").read_text().splitlines()
+    Buildx(str(docker)).publish(replace(build, is_anew=True), around)
+    assert "--pull" in (tmp_path / "told").read_text().splitlines()
+
+
+def test_clearing_up_that_hangs_never_hides_why_a_build_failed(
+    build: Build, around: Surroundings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs = 'case "$*" in *rm*--all*) exec sleep 300 ;; *containers*) [ ! -e {0} ] || echo one ;;\n'
+    text = (
+        "#!/bin/sh\n"
+        + hangs.format(tmp_path / "built")
+        + f"*build*) touch {tmp_path}/built; echo oh no; exit 7 ;; esac\n"
+    )
+    monkeypatch.setattr(_builders, "_ASK_S", 0.2)
+    with pytest.raises(BuildFailed, match=r"failed with code 7"):
+        Buildah(str(script(tmp_path / "buildah", text))).publish(build, around)
+    with pytest.raises(BuildFailed, match=r"buildah … .*rm --all took longer than 0 s"):
+        Buildah(str(tmp_path / "buildah")).publish(build, around)

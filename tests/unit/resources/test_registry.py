@@ -1,6 +1,7 @@
 """How a registry is asked; it answers as the distribution specification says."""
 
 import base64
+import hashlib
 import json
 import threading
 from collections.abc import Iterator
@@ -30,6 +31,8 @@ class FakeRegistry(ThreadingHTTPServer):
         self.seen: list[str] = []
         self.manifest: dict[str, Any] = MANIFEST
         self.anonymous = False
+        self.names_digests = True
+        self.page = b""
 
     @property
     def host(self) -> str:
@@ -56,12 +59,13 @@ class _Handler(BaseHTTPRequestHandler):
                 401, {}, **{"www-authenticate": "Basic" if self.server.scheme == "basic" else f"Bearer {realm}"}
             )
         elif self.path.endswith(("/manifests/t", DIGEST)):
-            self._answer(200, self.server.manifest, **{"docker-content-digest": DIGEST})
+            named = {"docker-content-digest": DIGEST} if self.server.names_digests else {}
+            self._answer(200, self.server.manifest, **named)
         else:
             self._answer(404, {})
 
     def _answer(self, status: int, body: Any, **headers: str) -> None:
-        data = json.dumps(body).encode()
+        data = self.server.page or json.dumps(body).encode()
         self.send_response(status)
         for name, value in {"content-length": str(len(data)), **headers}.items():
             self.send_header(name, value)
@@ -148,3 +152,18 @@ def test_a_connection_that_breaks_is_tried_again_but_not_for_ever(registry: Fake
 def test_names_are_read_as_docker_reads_them(name: str, host: str, path: str, local: bool) -> None:
     repository = Repository.parse(name)
     assert (repository.host, repository.path, repository.is_local) == (host, path, local)
+
+
+@pytest.mark.parametrize("registry", [""], indirect=True)
+def test_a_digest_that_is_not_said_is_reckoned(registry: FakeRegistry) -> None:
+    registry.names_digests = False
+    digest = f"sha256:{hashlib.sha256(json.dumps(MANIFEST).encode()).hexdigest()}"
+    assert asked(registry).find("t") == Pushed(digest, 3210)
+
+
+@pytest.mark.parametrize("page", [b"<html>Sign in to the network</html>", b'{"layers": [{}]}'])
+@pytest.mark.parametrize("registry", [""], indirect=True)
+def test_what_is_no_registry_is_said(registry: FakeRegistry, page: bytes) -> None:
+    registry.page = page
+    with pytest.raises(RegistryError, match=r"127\.0\.0\.1:\d+ answered with something that is no registry's"):
+        asked(registry).find("t")
