@@ -28,7 +28,12 @@ NAMESPACE = "visgate-dev"  # without it, the generated Python SDK would shadow t
 COMPONENTS = [ArtifactCdn, Gateway, GeoRoutedCache, InferencePlatform, WorkerImage]
 # Without it, Go's SDK lacks the structs that only occur in lists of plain values, and does not compile.
 GO = {"generateExtraInputTypes": True}
-SECRET_INPUTS = ("signingKey",)  # the SDKs then mark what they are given as secret
+SECRET_INPUTS = (
+    "signingKey",
+    "previousSigningKey",
+    "username",
+    "password",
+)  # the SDKs then mark what they are given as secret
 SCHEMA = Path(__file__).resolve().parent / "schema.json"
 
 

@@ -162,6 +162,13 @@ class CheckedPlatform(ComponentArguments):
         return models
 
     @model_validator(mode="after")
+    def _former_key_goes_with_a_key(self) -> "CheckedPlatform":
+        if self.previous_signing_key is not None and self.signing_key is None:
+            message = "previous_signing_key goes with signing_key; a key that is made here keeps its former one itself"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
     def _schedules_have_a_key(self) -> "CheckedPlatform":
         scheduled = any(model.windows for model in self.models)
         if self.target == AWS and scheduled and self.aws.runpod_key_secret_arn is None:

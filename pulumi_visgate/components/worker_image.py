@@ -3,7 +3,7 @@
 from typing import Any, NotRequired, TypedDict
 
 import pulumi
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from pulumi_visgate.components import _local
 from pulumi_visgate.components._base import AWS, LOCAL, ComponentArguments, checked, needing_aws, require_target
@@ -66,6 +66,14 @@ class _Checked(ComponentArguments):
             message = "is where a new image goes, and image names one that is there; leave either out"
             raise ValueError(message)
         return repository
+
+    @model_validator(mode="after")
+    def _is_built_into_a_repository(self) -> "_Checked":
+        unused = [name for name in _OF_BUILD if name in self.model_fields_set and self.repository is None]
+        if unused:
+            message = f"{', '.join(unused)}: only goes with repository, where the image is pushed to"
+            raise ValueError(message)
+        return self
 
 
 class WorkerImage(pulumi.ComponentResource):

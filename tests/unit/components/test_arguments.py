@@ -108,6 +108,7 @@ def _revealed(value: dict[str, Any]) -> dict[str, Any]:
         ({"volume_size_gb": -1}, "volume_size_gb: "),
         ({"gpu_pool": ["ADA_24"]}, "gpu_pool: "),
         ({"target": "aws", "aws": {"gateway": {"memory_mb": 1}}}, "InferencePlatform: aws.gateway.memory_mb: "),
+        ({"previous_signing_key": "k" * 40}, "previous_signing_key goes with signing_key"),
         ({"target": "moon"}, "target 'moon' is unknown"),
         ({"regions": ["EU-RO-1", "EU-RO-1"]}, "regions: "),
     ],

@@ -58,6 +58,12 @@ def test_one_that_is_there_and_a_place_for_a_new_one_are_a_contradiction(recorde
         ref_of(image="acme/worker:1", repository=REPOSITORY)
 
 
+@pytest.mark.parametrize("args", [{"rebuild": "2026-12"}, {"builder": "docker", "image": "acme/worker:1"}])
+def test_what_only_a_build_needs_is_refused_without_one(recorder: Recorder, args: dict[str, Any]) -> None:
+    with pytest.raises(VisgateError, match=r"WorkerImage: .*(rebuild|builder): only goes with repository"):
+        ref_of(**args)
+
+
 def test_the_context_holds_what_the_dockerfile_needs_and_nothing_else() -> None:
     files = scan(CHECKOUT / "worker", "Dockerfile").files
     dockerfile = (CHECKOUT / "worker" / "Dockerfile").read_text()
