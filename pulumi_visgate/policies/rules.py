@@ -32,7 +32,7 @@ def monthly_ceiling(resources: Sequence[Resource], config: settings.MonthlyCeili
         amounts = [(found.name, (hourly_usd(found) or 0.0) * HOURS_A_MONTH) for found in priced]
         sum_usd = sum(usd for _, usd in amounts)
         unknown = [found.name for found in priced if hourly_usd(found) is None]
-        if sum_usd > most:
+        if round(sum_usd, 2) > most:  # both are cents
             yield (
                 f"{when}, the stack costs {'at least ' if unknown else ''}${sum_usd:,.2f} a month, and {setting} is"
                 f" ${most:,.2f}. Most of it: {the_dearest(amounts)}. {fix} there, or raise {setting}."

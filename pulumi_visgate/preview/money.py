@@ -14,7 +14,6 @@ MONTH_NOTE = "monthly_floor_usd"
 PRICED_KINDS = frozenset({"Endpoint", "WarmPool", "NetworkVolume"})
 _AWS = "aws:"
 _WHOLE_FROM_USD = 100
-_MONTH_DIGITS = 4  # a month's price is rounded to cents
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ def idle_usd(notes: Mapping[str, object]) -> float | None:
     if MONTH_NOTE not in notes:
         return _usd(notes.get(FLOOR_NOTE))
     month = _usd(notes[MONTH_NOTE])
-    return None if month is None else round(month / HOURS_A_MONTH, _MONTH_DIGITS)
+    return None if month is None else month / HOURS_A_MONTH
 
 
 def _list_price(kind: str, state: State) -> Price | None:

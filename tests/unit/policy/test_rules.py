@@ -34,6 +34,8 @@ def test_a_pool_that_is_warm_by_its_windows_is_not_idle_for_nothing() -> None:
     pool = resource("WarmPool", "p", hourly_floor_usd=0.0, hourly_ceiling_usd=2.0, monthly_floor_usd=365.0)
     (found,) = rules.monthly_ceiling([pool], settings.MonthlyCeiling(max_idle_monthly_usd=300.0))
     assert found.startswith("Even idle, the stack costs $365.00 a month")
+    cheap = resource("WarmPool", "p", hourly_floor_usd=0.0, hourly_ceiling_usd=2.0, monthly_floor_usd=10.0)
+    assert list(rules.monthly_ceiling([cheap], settings.MonthlyCeiling(max_idle_monthly_usd=10.0))) == []
 
 
 def test_an_unknown_price_is_no_zero() -> None:
