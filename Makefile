@@ -83,9 +83,9 @@ image-tools: ## what images are built with in tests: Debian's or Ubuntu's packag
 	apt-get install -qq --yes --no-install-recommends $(IMAGE_TOOLS)
 
 .PHONY: test-image
-test-image: setup ## the worker's image built for real, and the worker started from it; as root, with image-tools
+test-image: setup ## both images built for real, and their programs started from them; as root, with image-tools
 	@$(ENTER)
-	.venv/bin/pytest tests/image
+	VISGATE_TEST_IMAGES=1 .venv/bin/pytest tests/image tests/engine/aws/test_gateway_image.py
 
 .PHONY: test-engine
 test-engine: setup ## the tier with the real Pulumi engine
@@ -121,7 +121,7 @@ pipelines: setup ## write what the pipelines of the installed diffusers take; af
 	@.venv/bin/python -m tools.pipelines
 
 .PHONY: local-model
-local-model: setup ## train the local stack's model, which draws shapes in colours: some 15 minutes on two cores
+local-model: setup ## train the local stack's model, which draws shapes in colours: some 20 minutes on two cores
 	@.venv/bin/python -m tools.local_models.train stacks/models/visgate/tiny-sd
 
 .PHONY: lock
