@@ -20,7 +20,8 @@ from pulumi_visgate.runpod.client import RunpodClient
 from visgate_contract.events import Event, Status
 
 MODEL = "visgate/tiny-sd"
-JOB = {"model": MODEL, "task": "text2img", "input": {"prompt": "x", "width": 64, "height": 64, "steps": 1}}
+INPUT = {"prompt": "x", "width": 64, "height": 64, "steps": 1}
+JOB = {"model": MODEL, "task": "text2img", "input": INPUT}
 
 # A stack whose endpoint has a secret in its environment; `broken` is an error at every layer that sees it.
 PROGRAM = """
@@ -117,6 +118,7 @@ def the_gateway(found: Evidence, stack: Any) -> None:
                     if delivery.event.data.status.is_terminal:
                         break
                 found.add(f"job of {which}", described(http.get(f"/v1/jobs/{job_id}")))
+                _a_job_that_fails(found, http, which)
                 found.add(f"events of {which}", described(http.get(f"/v1/jobs/{job_id}/events")))
                 found.add(f"logs through the gateway of {which}", described(http.get(f"/v1/jobs/{job_id}/logs")))
                 found.add(f"deployments of {which}", described(http.get("/v1/deployments")))
@@ -163,6 +165,20 @@ def the_engine(found: Evidence, stack: Any) -> None:
         assert "Traceback" not in done.stdout, done.stdout
         found.add(f"{command[0]} with {how}", done.stdout)
     found.add("destroy", stack.pulumi("destroy", *name, "--yes").stdout)
+
+
+def _a_job_that_fails(found: Evidence, http: httpx.Client, which: str) -> None:
+    leave = http.post("/v1/uploads", json={"content_type": "image/png", "size_bytes": 9})
+    found.add(f"leave to upload of {which}", described(leave))
+    lora = {"input": INPUT | {"loras": [{"path": "nobody/nothing"}]}}
+    doomed = http.post("/v1/jobs", json=JOB | lora, headers={"Idempotency-Key": secrets.token_hex(8)})
+    found.add(f"answer to a job that fails of {which}", described(doomed))
+    assert doomed.status_code == httpx.codes.ACCEPTED, doomed.text
+    failed = doomed.json()["job_id"]
+    found.add(f"events of a job that fails of {which}", described(http.get(f"/v1/jobs/{failed}/events")))
+    shown = http.get(f"/v1/jobs/{failed}")
+    found.add(f"job that fails of {which}", described(shown))
+    assert shown.json()["status"] == "failed", shown.text
 
 
 def the_worker(found: Evidence, cloud: dict[str, str]) -> None:
